@@ -1,0 +1,1 @@
+"""Small worlds with known answers: simulated people and tiny models."""

@@ -1,0 +1,1 @@
+"""Policy objectives: one equation, one short function."""

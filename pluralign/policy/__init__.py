@@ -1,0 +1,1 @@
+"""Score = a language model's log-probabilities."""

@@ -1,0 +1,1 @@
+"""One training loop for policy objectives, on transformers.Trainer and accelerate."""
