@@ -4,7 +4,10 @@ from __future__ import annotations
 
 
 class PluralignError(Exception):
-    """Base of every error raised on purpose. The message is one sentence meant for the user; the CLI prints it without a traceback."""
+    """Base of every error raised on purpose.
+
+    The message is one sentence meant for the user; the command line prints it without a traceback.
+    """
 
 
 class FeedbackError(PluralignError):

@@ -13,7 +13,8 @@ HEAVY = ("torch", "transformers", "matplotlib", "datasets", "pandas")
     [
         "import pluralign",
         "import pluralign.cli",
-        "import sys; sys.argv = ['pluralign', '--help']\nfrom pluralign.cli import main\ntry: main()\nexcept SystemExit: pass",
+        "import sys; sys.argv = ['pluralign', '--help']\n"
+        "from pluralign.cli import main\ntry: main()\nexcept SystemExit: pass",
     ],
     ids=["import", "cli", "help"],
 )

@@ -1,4 +1,7 @@
-"""What people said: one record type, readers and writers for public formats, audit, filters, conversions. Never imports torch."""
+"""What people said: one record type, readers and writers for public formats, audit, filters, conversions.
+
+Never imports torch.
+"""
 
 from pluralign.feedback.record import SCHEMA, Judgement, Message, Response, plain, text
 

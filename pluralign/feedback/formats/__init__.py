@@ -1,4 +1,7 @@
-"""Public formats, one small module each. A module here that defines `FORMAT` is found by itself: adding a format is adding a file."""
+"""Public formats, one small module each.
+
+A module here that defines `FORMAT` is found by itself: adding a format is adding a file.
+"""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Format:
 
     name: what `--format` takes. about: one line, with the source's name.
     detect: a Sample -> (confidence, reason) or None. Confidence is how many names and values peculiar to this format
-        were seen, so that the most specific format wins; the reason is shown to the user ("columns winner_model_a, ...").
+        were seen, so that the most specific format wins; the user is shown the reason ("columns winner_model_a, ...").
     parse: one record -> its judgements (none, one or several). Raises `BadRow` for a record that cannot be read.
         `read` fills in source, row and format; parse keeps every field it does not understand in `meta`.
     open: path -> records, for files that rows do not describe. Left out: the general row reader opens the file.
