@@ -1,0 +1,60 @@
+"""Objectives that learn from single responses labelled good or bad. A pair counts as one of each."""
+
+from __future__ import annotations
+
+from array_api_compat import array_namespace
+
+from pluralign.errors import MissingInput
+from pluralign.likelihoods import logistic, sigmoid
+from pluralign.likelihoods.numerics import Array
+from pluralign.objectives import scores
+from pluralign.objectives.batch import PolicyBatch
+from pluralign.objectives.objective import Need, NonNegative, Positive, Rows, objective
+
+
+@objective(
+    paper="Ethayarajh et al. 2024, KTO: Model Alignment as Prospect Theoretic Optimization",
+    arxiv="2402.01306",
+    score=scores.log_ratio,
+    needs={Need.REFERENCE, Need.MISMATCHED},
+    rows=(Rows.UNPAIRED, Rows.PAIRS),
+)
+def kto(
+    batch: PolicyBatch,
+    *,
+    beta: Positive = 0.1,
+    desirable_weight: NonNegative = 1.0,
+    undesirable_weight: NonNegative = 1.0,
+) -> Array:
+    """w * (1 - sigmoid(+-beta * (h - z0))),  + for desirable, - for undesirable; z0 = max(0, mean mismatched h).
+
+    h = log pi / pi_ref. z0, the reference point, is the mean log-ratio of responses to other prompts in the step; it
+    carries no gradient.
+    """
+    if batch.mismatched_log_ratio is None:
+        raise MissingInput("kto needs a reference point; pass mismatched_log_ratio (zeros for none)")
+    xp = array_namespace(batch.logp)
+    z0 = xp.clip(xp.mean(batch.mismatched_log_ratio), min=0.0)
+    weight = xp.where(batch.sign > 0, desirable_weight, undesirable_weight)
+    utility = sigmoid(batch.sign * (beta * (batch.log_ratio - z0)).values)
+    return xp.mean(weight * (1 - utility), axis=1)
+
+
+@objective(
+    paper="Jung et al. 2024, Binary Classifier Optimization for Large Language Model Alignment",
+    arxiv="2404.04656",
+    score=scores.log_ratio,
+    needs={Need.REFERENCE, Need.RUNNING_REWARD},
+    rows=(Rows.UNPAIRED, Rows.PAIRS),
+)
+def bco(batch: PolicyBatch, *, beta: Positive = 0.01) -> Array:
+    """mean over good of -log sigmoid(beta h - delta), plus mean over bad of -log sigmoid(delta - beta h).
+
+    h = log pi / pi_ref. The implicit reward is the logit of a good/bad classifier; delta is the running mean of the
+    rewards of both classes. Each class has weight one in a step, however many of its rows there are.
+    """
+    xp = array_namespace(batch.logp)
+    step = batch.step
+    reward = (beta * batch.log_ratio).values - batch.reward_shift
+    share = xp.where(batch.sign > 0, step.desirable, step.undesirable) / step.weight
+    return xp.mean(logistic(batch.sign * reward) / share, axis=1)
