@@ -1,0 +1,84 @@
+"""Intervals: textbook values, coverage, and what clusters must do."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pluralign.intervals import bootstrap, clustered_wilson, wilson
+
+
+@pytest.mark.parametrize(
+    ("successes", "n", "expected"),
+    # 81/263 is the worked example of Newcombe (1998), method 3.
+    [(81, 263, (0.2553, 0.3662)), (15, 148, (0.0624, 0.1605)), (0, 20, (0.0, 0.1611)), (29, 29, (0.8830, 1.0))],
+)
+def test_wilson_published_values(successes, n, expected):
+    assert wilson(successes, n) == pytest.approx(expected, abs=5e-5)
+
+
+@given(st.integers(0, 300), st.integers(1, 300), st.floats(0.5, 0.999))
+def test_wilson_holds_the_estimate_and_mirrors(successes, n, level):
+    successes = min(successes, n)
+    low, high = wilson(successes, n, level)
+    assert 0 <= low <= successes / n <= high <= 1
+    assert wilson(n - successes, n, level) == pytest.approx((1 - high, 1 - low), abs=1e-12)
+
+
+def test_wilson_without_data_knows_nothing():
+    assert wilson(0, 0) == (0.0, 1.0)
+    with pytest.raises(ValueError, match="successes <= n"):
+        wilson(3, 2)
+
+
+def test_nominal_coverage_in_simulation():
+    rng = np.random.default_rng(1)
+    for p, n in [(0.5, 40), (0.9, 60)]:
+        wins = rng.binomial(n, p, size=2000)
+        covered = np.mean([low <= p <= high for low, high in (wilson(int(w), n) for w in wins)])
+        assert 0.93 <= covered <= 0.975
+
+
+def test_duplicated_rows_do_not_shrink_the_clustered_intervals():
+    rng = np.random.default_rng(2)
+    v = (rng.random(200) < 0.6).astype(float)
+    ids = np.arange(200)
+    twice, both = np.tile(v, 5), np.tile(ids, 5)
+
+    def width(interval):
+        return interval[1] - interval[0]
+
+    assert width(bootstrap(np.mean, twice, both)) == pytest.approx(width(bootstrap(np.mean, v)), rel=0.02)
+    assert width(clustered_wilson(twice, both)) == pytest.approx(width(wilson(v.sum(), 200)), rel=0.02)
+    assert width(bootstrap(np.mean, twice)) < 0.6 * width(bootstrap(np.mean, v))
+
+
+def test_clustered_wilson_covers_when_values_are_correlated():
+    rng = np.random.default_rng(3)
+    hits = naive = 0
+    for _ in range(600):
+        truth = rng.beta(2, 2, size=60)
+        v = (rng.random((60, 10)) < truth[:, None]).astype(float).ravel()
+        low, high = clustered_wilson(v, np.repeat(np.arange(60), 10))
+        hits += low <= 0.5 <= high
+        low, high = wilson(v.sum(), v.size)
+        naive += low <= 0.5 <= high
+    assert hits / 600 > 0.92
+    assert naive / 600 < 0.85
+
+
+def test_any_statistic_agrees_with_the_fast_mean():
+    v = np.random.default_rng(4).normal(size=300)
+    groups = np.repeat(np.arange(100), 3)
+    slow = bootstrap(lambda x: float(x.mean()), v, groups, replicates=4000)
+    assert slow == pytest.approx(bootstrap(np.mean, v, groups, replicates=4000), abs=0.01)
+
+
+def test_bootstrap_is_seeded_and_takes_rows():
+    v = np.random.default_rng(5).normal(size=(50, 2))
+    first = bootstrap(lambda x: float(x[:, 0].mean() / x[:, 1].std()), v, seed=7)
+    assert first == bootstrap(lambda x: float(x[:, 0].mean() / x[:, 1].std()), v, seed=7)
+    with pytest.raises(ValueError, match="at least one"):
+        bootstrap(np.mean, [])
+    with pytest.raises(ValueError, match="one entry a value"):
+        bootstrap(np.mean, [1.0, 2.0], clusters=[1])
