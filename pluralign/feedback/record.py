@@ -51,6 +51,8 @@ class Judgement:
     (ranks and ratings, say), which `audit` then compares.
 
     ranks: 1 is best, equal numbers are ties, None was not ranked; one entry a response.
+    unranked_below: True where every response without a rank was seen and put below all ranked ones, unordered among
+        themselves: a choice of one among K is ranks (None, 1, None) and unranked_below. Otherwise nothing is known of them.
     both_bad: a tie in which neither response was acceptable. `ranks` is then (1, 1).
     strength: signed and graded, in the source's units, K = 2: positive where the first response is preferred.
     probability: chance that the first response is preferred, K = 2 (a soft label), in [0, 1].
@@ -65,6 +67,7 @@ class Judgement:
     prompt: tuple[Message, ...] = ()
     responses: tuple[Response, ...] = ()
     ranks: tuple[int | None, ...] | None = None
+    unranked_below: bool | None = None
     both_bad: bool | None = None
     strength: float | None = None
     probability: float | None = None
@@ -123,6 +126,7 @@ SCHEMA = pa.schema(
         ("prompt", pa.list_(MESSAGE)),
         ("responses", pa.list_(RESPONSE)),
         ("ranks", pa.list_(pa.int32())),
+        ("unranked_below", pa.bool_()),
         ("both_bad", pa.bool_()),
         ("strength", pa.float64()),
         ("probability", pa.float64()),
