@@ -11,6 +11,28 @@ Array = Any
 """A numpy array or a torch tensor."""
 
 
+def stop_gradient(x: Array) -> Array:
+    """The same numbers with no gradient through them (numpy arrays have none to stop).
+
+    >>> import numpy as np
+    >>> stop_gradient(np.array([1.0]))
+    array([1.])
+    """
+    return x.detach() if hasattr(x, "detach") else x
+
+
+def full_precision(x: Array) -> Array:
+    """Half-precision numbers as float32, all others as they are: log(1 - p) and long sums need the digits.
+
+    >>> import numpy as np
+    >>> full_precision(np.ones(2, dtype=np.float16)).dtype
+    dtype('float32')
+    """
+    xp = array_namespace(x)
+    floating = xp.isdtype(x.dtype, "real floating")
+    return xp.astype(x, xp.float32) if floating and xp.finfo(x.dtype).bits < 32 else x
+
+
 def sigmoid(z: Array) -> Array:
     """1 / (1 + exp(-z)), elementwise, with a finite gradient everywhere.
 

@@ -28,7 +28,9 @@ def hinge(z: Array, margin: float = 1.0) -> Array:
     array([2. , 0.5, 0. ])
     """
     xp = array_namespace(z)
-    return xp.clip(margin - z, min=0.0)
+    gap = margin - z
+    # `where`, not `clip`: torch's clip passes a gradient at the bound itself. Written so that NaN stays NaN.
+    return xp.where(gap <= 0, xp.zeros_like(gap), gap)
 
 
 def squared(z: Array, target: Array | float = 1.0) -> Array:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from array_api_compat import array_namespace
 
-from pluralign.errors import MissingInput
-from pluralign.likelihoods.numerics import Array
+from pluralign.errors import MissingInput, OptionError
+from pluralign.likelihoods.labels import expected
+from pluralign.likelihoods.numerics import Array, full_precision, stop_gradient
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,9 @@ class Scores:
 
     values: Array
 
+    # Else numpy, asked for array * Scores, makes an array of Scores instead of asking us.
+    __array_ufunc__ = None
+
     @property
     def chosen(self) -> Array:
         """Scores of the preferred responses, shape [B]."""
@@ -27,10 +31,12 @@ class Scores:
 
     @property
     def rejected(self) -> Array:
-        """Scores of the least preferred responses, shape [B]."""
-        if self.values.shape[1] < 2:
-            raise MissingInput("this objective compares two responses a row, and the batch has one; give it pairs")
-        return self.values[:, -1]
+        """Scores of the other response of each pair, shape [B]. `MissingInput` if rows are not pairs."""
+        if self.values.shape[1] != 2:
+            raise MissingInput(
+                f"this objective compares two responses a row, and the batch has {self.values.shape[1]}; give it pairs"
+            )
+        return self.values[:, 1]
 
     def __mul__(self, factor: Any) -> Scores:
         return Scores(self.values * (factor[:, None] if getattr(factor, "ndim", 0) == 1 else factor))
@@ -50,6 +56,7 @@ class Totals:
 
     A loss that divides by a count (tokens, rows of a class) must divide by the count of the step, not of the
     micro-batch that happens to hold the row; sums add over micro-batches and processes, so they are what is kept.
+    Under a soft label, `chosen_tokens` is the expected length of the preferred response.
     """
 
     weight: Array
@@ -76,10 +83,13 @@ class PolicyBatch:
     mismatched_log_ratio: log pi/pi_ref of responses under prompts not their own, any shape (KTO's reference point).
     reward_shift: running mean of rewards (BCO's delta), scalar.
     totals: sums over the whole optimizer step; left out, the batch is the step.
+
+    Half-precision log-probs are read as float32. Only `logp` and `prompt_logp` pass a gradient on; all else is given.
+    Raises `OptionError` if a shape is not the one above (it would broadcast to something else).
     """
 
     logp: Array
-    length: Array
+    length: Array | None
     sign: Array
     ref_logp: Array | None = None
     prompt_logp: Array | None = None
@@ -92,6 +102,26 @@ class PolicyBatch:
     reward_shift: Array | float = 0.0
     totals: Totals | None = None
 
+    def __post_init__(self) -> None:
+        pairwise, per_row = tuple(self.logp.shape), tuple(self.logp.shape[:1])
+        if len(pairwise) != 2:
+            raise OptionError(f"logp has shape {pairwise}; give it one row a judgement, one column a response: [B, K]")
+        shapes = dict.fromkeys(("logp", "length", "sign", "ref_logp"), pairwise)
+        shapes |= dict.fromkeys(("prompt_logp", "prompt_length", "weight", "probability", "margin", "beta"), per_row)
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is None or not hasattr(value, "dtype"):
+                continue
+            if field.name in shapes and tuple(value.shape) != shapes[field.name]:
+                raise OptionError(
+                    f"{field.name} has shape {tuple(value.shape)}, and logp has {pairwise}; "
+                    f"give {field.name} the shape {shapes[field.name]}"
+                )
+            value = full_precision(value)
+            if field.name not in ("logp", "prompt_logp"):
+                value = stop_gradient(value)
+            object.__setattr__(self, field.name, value)
+
     @classmethod
     def from_pairs(
         cls,
@@ -103,9 +133,10 @@ class PolicyBatch:
         rejected_length: Array | None = None,
         **rest: Any,
     ) -> PolicyBatch:
-        """A batch of pairs from one array of shape [B] for each side. Lengths left out count as 1.
+        """A batch of pairs from one array of shape [B] for each side.
 
-        `rest` sets the other fields of the batch (`weight`, `probability`, ...).
+        Without lengths, objectives that need them raise `MissingInput`. `rest` sets the other fields of the batch
+        (`weight`, `probability`, ...). Raises `MissingInput` if only one side has its reference or its length.
 
         >>> import numpy as np
         >>> from pluralign.objectives import dpo
@@ -115,17 +146,20 @@ class PolicyBatch:
         """
         xp = array_namespace(chosen_logp)
         ones = xp.ones_like(chosen_logp)
-        both = {
-            "logp": (chosen_logp, rejected_logp),
-            "length": (
-                ones if chosen_length is None else chosen_length,
-                ones if rejected_length is None else rejected_length,
-            ),
-            "sign": (ones, -ones),
-        }
-        if ref_chosen_logp is not None and ref_rejected_logp is not None:
-            both["ref_logp"] = (ref_chosen_logp, ref_rejected_logp)
-        return cls(**{name: xp.stack(sides, axis=1) for name, sides in both.items()}, **rest)
+
+        def both(name: str, chosen: Array | None, rejected: Array | None) -> Array | None:
+            if (chosen is None) != (rejected is None):
+                side, other = ("chosen", "rejected") if rejected is None else ("rejected", "chosen")
+                raise MissingInput(f"{name} was given for the {side} responses only; pass it for the {other} ones too")
+            return None if chosen is None else xp.stack((chosen, rejected), axis=1)
+
+        return cls(
+            logp=both("logp", chosen_logp, rejected_logp),
+            length=both("length", chosen_length, rejected_length),
+            sign=both("sign", ones, -ones),
+            ref_logp=both("ref_logp", ref_chosen_logp, ref_rejected_logp),
+            **rest,
+        )
 
     @classmethod
     def from_unpaired(
@@ -147,7 +181,7 @@ class PolicyBatch:
         ones = xp.ones_like(logp)
         return cls(
             logp=logp[:, None],
-            length=(ones if length is None else length)[:, None],
+            length=None if length is None else length[:, None],
             sign=xp.where(desirable, ones, -ones)[:, None],
             ref_logp=None if ref_logp is None else ref_logp[:, None],
             **rest,
@@ -161,7 +195,7 @@ class PolicyBatch:
     @property
     def mean_logp(self) -> Scores:
         """Mean over tokens of log pi."""
-        return Scores(self.logp / self.length)
+        return Scores(self.logp / self._known_length())
 
     @property
     def log_ratio(self) -> Scores:
@@ -173,7 +207,12 @@ class PolicyBatch:
     @property
     def mean_log_ratio(self) -> Scores:
         """Mean over tokens of log pi / pi_ref."""
-        return Scores(self.log_ratio.values / self.length)
+        return Scores(self.log_ratio.values / self._known_length())
+
+    def _known_length(self) -> Array:
+        if self.length is None:
+            raise MissingInput("this objective divides by the number of response tokens; pass the lengths")
+        return self.length
 
     @property
     def nll(self) -> Array:
@@ -182,6 +221,7 @@ class PolicyBatch:
         The weighted mean over the rows of a step is the mean over its tokens: each row is divided by the mean length
         in the step, not by its own.
         """
+        self._known_length()
         totals = self.step
         return -self.logp[:, 0] * (totals.weight / totals.chosen_tokens)
 
@@ -190,6 +230,7 @@ class PolicyBatch:
         """As `nll`, over the tokens of prompt and preferred response together, shape [B]."""
         if self.prompt_logp is None or self.prompt_length is None:
             raise MissingInput("this objective also models the prompt; pass prompt_logp and prompt_length")
+        self._known_length()
         totals = self.step
         tokens = totals.chosen_tokens + totals.prompt_tokens
         return -(self.logp[:, 0] + self.prompt_logp) * (totals.weight / tokens)
@@ -206,10 +247,13 @@ class PolicyBatch:
         one = xp.ones_like(self.logp[:, 0])
         weight = one if self.weight is None else self.weight
         prompt = 0 * one if self.prompt_length is None else self.prompt_length
+        chosen = 0 * one if self.length is None else self.length[:, 0]
+        if self.length is not None and self.probability is not None:
+            chosen = expected(chosen, self.length[:, 1], self.probability)
         each = weight[:, None] / self.logp.shape[1]
         return Totals(
             weight=xp.sum(weight),
-            chosen_tokens=xp.sum(weight * self.length[:, 0]),
+            chosen_tokens=xp.sum(weight * chosen),
             prompt_tokens=xp.sum(weight * prompt),
             desirable=xp.sum(xp.where(self.sign > 0, each, 0 * each)),
             undesirable=xp.sum(xp.where(self.sign < 0, each, 0 * each)),
@@ -222,7 +266,7 @@ class PolicyBatch:
         def flip(values: Array | None) -> Array | None:
             return None if values is None else xp.flip(values, axis=1)
 
-        # Lengths of the step stay: it is one step, whichever way its labels point.
+        # The totals stay: it is one step, whichever way its labels point.
         return replace(
             self,
             logp=flip(self.logp),

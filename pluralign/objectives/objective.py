@@ -71,7 +71,7 @@ class Objective:
 
     def __call__(self, batch: PolicyBatch, **options: Any) -> Array:
         """Losses of shape [B]. A row's own `beta` replaces the option; a soft label averages over both directions."""
-        options = self._with_row_beta(batch, self.checked(options))
+        options = self._for_rows(batch, self.checked(options))
         losses = self.function(batch, **options)
         if batch.probability is None:
             return losses
@@ -81,7 +81,7 @@ class Objective:
 
     def score(self, batch: PolicyBatch, **options: Any) -> Scores:
         """The implied reward of each response, as `rewards/*` metrics report it."""
-        return self._score(batch, **self._with_row_beta(batch, self.checked(options)))
+        return self._score(batch, **self._for_rows(batch, self.checked(options)))
 
     def needs(self, **options: Any) -> set[Need]:
         """What must be computed for these options."""
@@ -96,7 +96,7 @@ class Objective:
             for name, parameter in inspect.signature(self.function).parameters.items()
             if parameter.kind is inspect.Parameter.KEYWORD_ONLY
         }
-        config = pydantic.ConfigDict(extra="forbid", protected_namespaces=())
+        config = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False, protected_namespaces=())
         return pydantic.create_model(f"{self.name}_options", __config__=config, **fields)
 
     def checked(self, options: dict[str, Any]) -> dict[str, Any]:
@@ -111,7 +111,10 @@ class Objective:
                 raise OptionError(f"{self.name} has no option '{option}'; its options are: {known}") from None
             raise OptionError(f"{self.name}: option '{option}' = {first['input']!r}: {first['msg']}") from None
 
-    def _with_row_beta(self, batch: PolicyBatch, options: dict[str, Any]) -> dict[str, Any]:
+    def _for_rows(self, batch: PolicyBatch, options: dict[str, Any]) -> dict[str, Any]:
+        unused_margin = "margin" not in self.uses and (hasattr(batch.margin, "dtype") or batch.margin != 0)
+        if unused_margin:
+            raise OptionError(f"{self.name} uses no margin, and these rows carry one; drop the column 'margin'")
         if batch.beta is None:
             return options
         if "beta" not in options:

@@ -7,7 +7,7 @@ from typing import Literal
 from pluralign.likelihoods import hinge, logistic, squared
 from pluralign.likelihoods.numerics import Array
 from pluralign.objectives import scores
-from pluralign.objectives.batch import PolicyBatch
+from pluralign.objectives.batch import PolicyBatch, Scores
 from pluralign.objectives.objective import Need, Positive, objective
 
 
@@ -28,10 +28,14 @@ def dpo(batch: PolicyBatch, *, beta: Positive = 0.1) -> Array:
     return logistic(score.chosen - score.rejected - batch.margin)
 
 
+def _ipo_score(batch: PolicyBatch, *, beta: Array | float, per: str) -> Scores:
+    return (scores.mean_log_ratio if per == "token" else scores.log_ratio)(batch, beta=beta)
+
+
 @objective(
     paper="Azar et al. 2023, A General Theoretical Paradigm to Understand Learning from Human Preferences",
     arxiv="2310.12036",
-    score=scores.mean_log_ratio,
+    score=_ipo_score,
     needs={Need.REFERENCE},
 )
 def ipo(batch: PolicyBatch, *, beta: Positive = 0.1, per: Literal["token", "sequence"] = "token") -> Array:

@@ -35,7 +35,8 @@ def kto(
         raise MissingInput("kto needs a reference point; pass mismatched_log_ratio (zeros for none)")
     xp = array_namespace(batch.logp)
     z0 = xp.clip(xp.mean(batch.mismatched_log_ratio), min=0.0)
-    weight = xp.where(batch.sign > 0, desirable_weight, undesirable_weight)
+    one = xp.ones_like(batch.sign)
+    weight = xp.where(batch.sign > 0, desirable_weight * one, undesirable_weight * one)
     utility = sigmoid(batch.sign * (beta * (batch.log_ratio - z0)).values)
     return xp.mean(weight * (1 - utility), axis=1)
 
