@@ -51,8 +51,8 @@ class Judgement:
     (ranks and ratings, say), which `audit` then compares.
 
     ranks: 1 is best, equal numbers are ties, None was not ranked; one entry a response.
-    unranked_below: True where every response without a rank was seen and put below all ranked ones, unordered among
-        themselves: a choice of one among K is ranks (None, 1, None) and unranked_below. Otherwise nothing is known of them.
+    unranked_below: True where every response without a rank was seen and put below all ranked ones, in no order among
+        themselves: a choice of one among K is ranks (None, 1, None) and unranked_below. Else nothing is known of them.
     both_bad: a tie in which neither response was acceptable. `ranks` is then (1, 1).
     strength: signed and graded, in the source's units, K = 2: positive where the first response is preferred.
     probability: chance that the first response is preferred, K = 2 (a soft label), in [0, 1].

@@ -21,7 +21,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What detection may look at: the path if there is one, its first bytes unpacked, and the first records as plain rows.
+    """What detection may look at: the path if there is one, its first bytes (unpacked), the first records as rows.
 
     `records` is empty for a file that is not made of rows (PrefLib text, a folder of files).
     """
@@ -43,9 +43,9 @@ class Format:
     detect: a Sample -> (confidence, reason) or None. Confidence is how many names and values peculiar to this format
         were seen, so that the most specific format wins; the user is shown the reason ("columns winner_model_a, ...").
     parse: one record -> its judgements (none, one or several). Raises `BadRow` for a record that cannot be read.
-        `read` fills in source, row and format; parse keeps every field it does not understand in `meta`. What it noticed
-        in a row that stays (an empty reply, scores against the label) it lists as slugs in `meta["import_notes"]`,
-        which `read` counts like the reasons of dropped rows.
+        `read` fills in source, row and format; parse keeps every field it does not understand in `meta`. What it
+        noticed in a row that stays (an empty reply, scores against the label) it lists as slugs in
+        `meta["import_notes"]`, which `read` counts like the reasons of dropped rows.
     open: path -> records, for files that rows do not describe. Left out: the general row reader opens the file.
     regroup: records -> records, where one judgement spans several rows (adjacent responses, a ranking in long form).
     write: one judgement -> a record's fields, the inverse of parse; None where it would lose something. Raises `BadRow`
