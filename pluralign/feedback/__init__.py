@@ -3,6 +3,9 @@
 Never imports torch.
 """
 
+from pluralign.feedback.feedback import Feedback
+from pluralign.feedback.read import read
 from pluralign.feedback.record import SCHEMA, Judgement, Message, Response, plain, text
+from pluralign.feedback.report import ReadReport
 
-__all__ = ["SCHEMA", "Judgement", "Message", "Response", "plain", "text"]
+__all__ = ["SCHEMA", "Feedback", "Judgement", "Message", "ReadReport", "Response", "plain", "read", "text"]

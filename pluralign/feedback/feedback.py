@@ -1,0 +1,227 @@
+"""`Feedback`: a table of judgements with its reading report and the history of what was done to it."""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pluralign.errors import BadRow, FeedbackError
+from pluralign.feedback import convert, split
+from pluralign.feedback.fingerprint import fingerprint
+from pluralign.feedback.formats import formats
+from pluralign.feedback.record import SCHEMA, Judgement, from_row
+from pluralign.feedback.report import ReadReport
+from pluralign.feedback.storage import build_table, in_batches, whole_file
+
+if TYPE_CHECKING:
+    import datasets
+    import pandas
+    import polars
+
+_KEY = b"pluralign"
+
+
+class Feedback:
+    """Judgements as an Arrow table of `SCHEMA`. Never changed in place: every method returns a new one.
+
+    table: the rows. report: what the reading kept and dropped, None if it was not read. history: the conversions that
+    led here, oldest first, each with its options and counts; it travels inside Parquet files.
+
+    >>> import pluralign
+    >>> feedback = pluralign.read([{"prompt": "2+2?", "chosen": "4", "rejected": "5"}])
+    >>> feedback
+    <Feedback: 1 judgement (1 pair)>
+    >>> next(iter(feedback)).responses[0].messages[0].content
+    '4'
+    """
+
+    def __init__(
+        self, table: pa.Table, *, report: ReadReport | None = None, history: Sequence[Mapping[str, Any]] = ()
+    ) -> None:
+        if table.schema.remove_metadata() != SCHEMA:
+            missing = set(SCHEMA.names) - set(table.column_names)
+            what = f"lacks {', '.join(sorted(missing))}" if missing else "has columns of other types"
+            raise FeedbackError(
+                f"this table {what}, so it is not in the record's schema; convert it with pluralign.read"
+            )
+        self.report = report
+        self.history = [dict(step) for step in history]
+        stored = json.dumps({"history": self.history}, default=str).encode()
+        self.table = table.replace_schema_metadata({_KEY: stored})
+
+    @classmethod
+    def from_judgements(
+        cls,
+        judgements: Iterable[Judgement],
+        *,
+        report: ReadReport | None = None,
+        history: Sequence[Mapping[str, Any]] = (),
+    ) -> Feedback:
+        """Rows from `Judgement` objects. History is read after the last one, so that a generator may complete it."""
+        table = build_table(judgements)
+        return cls(table, report=report, history=history)
+
+    @classmethod
+    def from_own_parquet(cls, path: Path | None) -> Feedback | None:
+        """The feedback in a Parquet file written by `write`, memory-mapped; None if the file is anything else."""
+        if path is None or not path.is_file() or path.suffix != ".parquet":
+            return None
+        try:
+            schema = pq.read_schema(path)
+        except (pa.ArrowInvalid, OSError):
+            return None
+        if schema.remove_metadata() != SCHEMA:
+            return None
+        history = json.loads((schema.metadata or {}).get(_KEY, b'{"history": []}'))["history"]
+        table = pq.read_table(path, memory_map=True)
+        report = ReadReport(str(path), "pluralign", "a Parquet file of this record", read=table.num_rows)
+        report.kept = report.judgements = table.num_rows
+        return cls(table, report=report, history=history)
+
+    @classmethod
+    def from_arrow(cls, table: pa.Table) -> Feedback:
+        """From an Arrow table already in `SCHEMA`; anything else goes through `pluralign.read`."""
+        return cls(table.select(SCHEMA.names).cast(SCHEMA) if set(SCHEMA.names) <= set(table.column_names) else table)
+
+    @classmethod
+    def from_polars(cls, frame: polars.DataFrame) -> Feedback:
+        """From a polars frame in the columns of `SCHEMA`, as `to_polars` gives it."""
+        return cls.from_arrow(frame.to_arrow())
+
+    @classmethod
+    def from_pandas(cls, frame: pandas.DataFrame) -> Feedback:
+        """From a pandas frame in the columns of `SCHEMA`, as `to_pandas` gives it."""
+        return cls(pa.Table.from_pandas(frame[SCHEMA.names], schema=SCHEMA, preserve_index=False))
+
+    @classmethod
+    def from_datasets(cls, dataset: datasets.Dataset) -> Feedback:
+        """From a `datasets.Dataset` in the columns of `SCHEMA`, as `to_datasets` gives it."""
+        return cls.from_arrow(dataset.with_format("arrow")[:])
+
+    def to_arrow(self) -> pa.Table:
+        """The Arrow table itself."""
+        return self.table
+
+    def to_polars(self) -> polars.DataFrame:
+        """As a polars frame; text columns are shared, not copied."""
+        import polars as pl
+
+        return pl.DataFrame(self.table)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """As a pandas frame with Arrow-backed columns, so that nothing turns into NaN."""
+        import pandas as pd
+
+        frame: pandas.DataFrame = self.table.to_pandas(types_mapper=pd.ArrowDtype)
+        return frame
+
+    def to_datasets(self) -> datasets.Dataset:
+        """As a `datasets.Dataset`."""
+        import datasets
+
+        return datasets.Dataset(self.table)
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    def __iter__(self) -> Iterator[Judgement]:
+        return in_batches(self.table, from_row)
+
+    def __getitem__(self, index: int | slice) -> Judgement | Feedback:
+        if isinstance(index, slice):
+            return self._rows(self.table.take(np.arange(len(self))[index]))
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"row {index} of {len(self)}")
+        return from_row(self.table.slice(index % len(self), 1).to_pylist()[0])
+
+    def where(self, mask: Any) -> Feedback:
+        """The rows for which a boolean mask [n] holds."""
+        return self._rows(self.table.filter(pa.array(np.asarray(mask, dtype=bool))))
+
+    def _rows(self, table: pa.Table) -> Feedback:
+        return Feedback(table, report=self.report, history=self.history)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """A hash of the contents; the same after writing and reading."""
+        return fingerprint(self.table)
+
+    @functools.cached_property
+    def kinds(self) -> dict[str, int]:
+        """How many rows there are of each kind: pairs, ties, rankings, choices, ratings, thumbs, texts."""
+        return convert.kinds(self.table)
+
+    def pairs(
+        self, *, ties: str = "keep", max_per_prompt: int | None = None, aspect: str | None = None, seed: int = 0
+    ) -> Feedback:
+        """Every judgement as pairs, the preferred response first; see `convert.pairs`."""
+        return convert.pairs(self, ties=ties, max_per_prompt=max_per_prompt, aspect=aspect, seed=seed)
+
+    def rankings(self, *, aspect: str | None = None) -> Feedback:
+        """Ratings as rankings, per annotator and prompt; see `convert.rankings`."""
+        return convert.rankings(self, aspect=aspect)
+
+    def votes(self) -> Feedback:
+        """Pairs between named producers, without texts; see `convert.votes`."""
+        return convert.votes(self)
+
+    def unpaired(self) -> Feedback:
+        """Pairs as single responses with a thumb; see `convert.unpaired`."""
+        return convert.unpaired(self)
+
+    def ratings(self) -> Feedback:
+        """One rated response a row; see `convert.ratings`."""
+        return convert.ratings(self)
+
+    def split(self, test: float = 0.1, *, by: split.Key = "prompt", seed: int = 0) -> tuple[Feedback, Feedback]:
+        """Train and test parts that share no group; see `split.split`."""
+        return split.split(self, test, by=by, seed=seed)
+
+    def write(self, path: str | Path, format: str | None = None) -> Path:
+        """Write to `.parquet`, or to `.jsonl` (`.jsonl.gz`), the latter in any format that can be written.
+
+        Written to a temporary file first, then renamed. Raises `FeedbackError` naming the first row that the format
+        cannot express; nothing is then written.
+        """
+        path = Path(path)
+        if path.suffix == ".parquet" and format is None:
+            with whole_file(path) as temporary:
+                pq.write_table(self.table, temporary, compression="zstd")
+            return path
+        if not path.name.endswith((".jsonl", ".jsonl.gz", ".parquet")):
+            raise FeedbackError(f"{path}: feedback is written as .parquet, .jsonl or .jsonl.gz; change the ending")
+        fmt = formats().get(format or "pluralign")
+        if fmt is None or fmt.write is None:
+            writable = ", ".join(name for name, f in formats().items() if f.write)
+            raise FeedbackError(f"cannot write '{format}'; formats that can be written are {writable}")
+        rows = (self._written(j, i, fmt.write, fmt.name) for i, j in enumerate(self, start=1))
+        with whole_file(path) as temporary:
+            if path.suffix == ".parquet":
+                pq.write_table(pa.Table.from_pylist(list(rows)), temporary, compression="zstd")
+            else:
+                opener = gzip.open if path.suffix == ".gz" else open
+                with opener(temporary, "wt", encoding="utf-8") as file:
+                    for row in rows:
+                        file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        return path
+
+    @staticmethod
+    def _written(j: Judgement, row: int, write: Any, name: str) -> dict[str, Any]:
+        try:
+            fields: dict[str, Any] = write(j)
+        except BadRow as error:
+            raise FeedbackError(f"row {row} cannot be written as {name}: {error}") from None
+        return fields
+
+    def __repr__(self) -> str:
+        n = len(self)
+        kinds = ", ".join(f"{k:,} {name[:-1] if k == 1 else name}" for name, k in self.kinds.items() if k)
+        return f"<Feedback: {n:,} judgement{'' if n == 1 else 's'}{f' ({kinds})' if kinds else ''}>"
