@@ -21,5 +21,7 @@ def nll_augmented(batch: PolicyBatch, *, beta: Positive = 0.1, alpha: NonNegativ
 
     DPO that may not lower the likelihood of the preferred response. Liu et al. 2024 (regularised preference
     optimisation) use alpha 0.005 and beta 0.01.
+
+    Use it where DPO makes the preferred responses less likely: reasoning chains, near-duplicate pairs.
     """
     return dpo.function(batch, beta=beta) + alpha * batch.nll

@@ -20,6 +20,8 @@ def cdpo(batch: PolicyBatch, *, beta: Positive = 0.1, label_smoothing: FlipRate 
     """(1 - eps) * dpo(y_w > y_l) + eps * dpo(y_l > y_w),  eps = label_smoothing.
 
     Conservative DPO: the margin stops growing at log((1 - eps) / eps).
+
+    Use it where some labels are wrong and the policy should stay near the reference for it.
     """
     right, wrong = dpo.function(batch, beta=beta), dpo.function(batch.flipped(), beta=beta)
     return expected(right, wrong, 1 - label_smoothing)
@@ -37,6 +39,8 @@ def rdpo(batch: PolicyBatch, *, beta: Positive = 0.1, label_smoothing: FlipRate 
 
     De-biased, not smoothed: over labels flipped at rate eps its mean is DPO's loss on the clean ones. It has no lower
     bound, so stop early or regularise. TRL calls it `robust`.
+
+    Use it where the flip rate is known (two annotators on the same pairs) and the clean optimum is wanted.
     """
     right, wrong = dpo.function(batch, beta=beta), dpo.function(batch.flipped(), beta=beta)
     return debiased(right, wrong, label_smoothing)

@@ -47,8 +47,10 @@ class Rows(StrEnum):
 class Objective:
     """A policy objective: a `PolicyBatch` and options in, one loss a row out, shape [B].
 
-    name, equation, doc: from the function. paper, arxiv: its source. rows: kinds of row it accepts, best first.
-    score: the reward it implies, (batch, **options) -> `Scores`. uses: row fields beyond weight and soft label.
+    name, equation, doc: from the function.
+    paper, arxiv: its source.
+    rows: kinds of row it accepts, best first.
+    uses: row fields it reads beyond weight, soft label and beta.
     """
 
     def __init__(

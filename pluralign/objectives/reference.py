@@ -23,6 +23,8 @@ def dpo(batch: PolicyBatch, *, beta: Positive = 0.1) -> Array:
 
     The policy that maximises reward minus beta * KL to the reference, fitted to Bradley-Terry choices. A row's margin
     is subtracted inside the sigmoid (an offset, Amini et al. 2024).
+
+    Use it first: the best understood, and the one to compare others with.
     """
     score = beta * batch.log_ratio
     return logistic(score.chosen - score.rejected - batch.margin)
@@ -43,6 +45,8 @@ def ipo(batch: PolicyBatch, *, beta: Positive = 0.1, per: Literal["token", "sequ
 
     A target margin instead of an ever larger one, so deterministic preferences do not push the policy to the edge.
     beta is the paper's tau. Per token is the form its authors confirm; per sequence makes the target depend on length.
+
+    Use it where each pair was judged once and nearly all judges would agree, so that DPO overfits.
     """
     score = batch.mean_log_ratio if per == "token" else batch.log_ratio
     return squared(score.chosen - score.rejected, target=1 / (2 * beta))
@@ -59,6 +63,8 @@ def hinge_norm(batch: PolicyBatch, *, beta: Positive = 0.1) -> Array:
     """max(0, 1 - beta * (h_w - h_l)),  h(y) = log pi(y|x) - log pi_ref(y|x).
 
     DPO's score under the hinge: pairs whose margin is large enough stop pulling. TRL calls it `hinge`.
+
+    Use it where easy pairs should stop taking part once they are right.
     """
     score = beta * batch.log_ratio
     return hinge(score.chosen - score.rejected - batch.margin)

@@ -20,6 +20,8 @@ def sft(batch: PolicyBatch) -> Array:
     """-log pi(y_w|x) a token, averaged over the tokens of the whole step.
 
     Imitation of the preferred response; the rejected one, if there is one, is not looked at.
+
+    Use it before preference training, or where only good answers are at hand.
     """
     return batch.nll
 
@@ -35,6 +37,8 @@ def slic(batch: PolicyBatch, *, delta: Positive = 1.0, sft_weight: NonNegative =
 
     A margin between likelihoods, with the chosen response as the regularisation target. sft_weight is the paper's
     lambda.
+
+    Use it where no reference model fits and likelihoods are close to calibrated.
     """
     score = batch.total_logp
     return hinge(score.chosen - score.rejected - batch.margin, delta) - sft_weight * score.chosen
@@ -50,6 +54,8 @@ def simpo(batch: PolicyBatch, *, beta: Positive = 2.0, gamma: NonNegative = 1.0)
     """-log sigmoid(beta * (mean log pi(y_w|x) - mean log pi(y_l|x)) - gamma), means over tokens.
 
     Length-normalised, with a target margin gamma (the paper tunes gamma / beta, 0.3 to 0.5 for most models).
+
+    Use it where responses differ in length and memory for a reference is short; it needs a careful learning rate.
     """
     score = beta * batch.mean_logp
     return logistic(score.chosen - score.rejected - gamma - batch.margin)
@@ -65,6 +71,8 @@ def cpo(batch: PolicyBatch, *, beta: Positive = 0.1, alpha: NonNegative = 1.0) -
     """-log sigmoid(beta * (log pi(y_w|x) - log pi(y_l|x))) + alpha * NLL(y_w), sums over tokens in the first term.
 
     DPO with a uniform reference, held in place by imitation of the preferred response.
+
+    Use it where no reference model fits and the preferred responses are worth imitating (it comes from translation).
     """
     score = beta * batch.total_logp
     return logistic(score.chosen - score.rejected - batch.margin) + alpha * batch.nll
@@ -91,6 +99,8 @@ def orpo(
 
     Fine-tuning and preference in one stage. beta is the paper's lambda. The authors' code also counts prompt tokens
     in the NLL; `nll_over` says which.
+
+    Use it on a base model that has had no fine-tuning yet, to do both in one run.
     """
     score = scores.log_odds(batch)
     nll = batch.nll if nll_over == "response" else batch.nll_with_prompt

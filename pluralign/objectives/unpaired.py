@@ -30,6 +30,8 @@ def kto(
 
     h = log pi / pi_ref. z0, the reference point, is the mean log-ratio of responses to other prompts in the step; it
     carries no gradient.
+
+    Use it for thumbs up and down on single responses, in any ratio of the two.
     """
     if batch.mismatched_log_ratio is None:
         raise MissingInput("kto needs a reference point; pass mismatched_log_ratio (zeros for none)")
@@ -53,6 +55,8 @@ def bco(batch: PolicyBatch, *, beta: Positive = 0.01) -> Array:
 
     h = log pi / pi_ref. The implicit reward is the logit of a good/bad classifier; delta is the running mean of the
     rewards of both classes. Each class has weight one in a step, however many of its rows there are.
+
+    Use it for thumbs up and down where good and bad rows are uneven and a stable shift matters.
     """
     xp = array_namespace(batch.logp)
     step = batch.step

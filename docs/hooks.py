@@ -1,0 +1,176 @@
+"""Pages written from the code when the site is built, so that they cannot go stale, and the order of all pages."""
+
+import ast
+import pkgutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # the pages describe this checkout, whatever version is installed
+
+import pluralign  # noqa: E402
+from pluralign.feedback.formats import formats  # noqa: E402
+from pluralign.objectives import Objective, catalogue  # noqa: E402
+
+MODULES = tuple(m.name for m in pkgutil.iter_modules(pluralign.__path__) if m.name not in ("__main__", "cli"))
+
+# Pages named here stand first or last; every other page is a chapter of the guide, between them.
+FIRST = ("index.md",)
+LAST = (
+    "formats.md",
+    "objectives.md",
+    "own-loop.md",
+    "api/",
+    "design.md",
+    "decisions.md",
+    "contributing.md",
+    "changelog.md",
+)
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add the generated pages."""
+    pages = {
+        "objectives.md": objectives_page(),
+        "formats.md": formats_page(),
+        "changelog.md": (ROOT / "CHANGELOG.md").read_text(),
+        "contributing.md": (ROOT / "CONTRIBUTING.md").read_text(),
+        "api/index.md": api_index(),
+        **{f"api/{module}.md": f"# pluralign.{module}\n\n::: pluralign.{module}\n" for module in MODULES},
+    }
+    for path, content in pages.items():
+        files.append(File.generated(config, path, content=content))
+    return files
+
+
+def on_nav(nav: Any, config: Any, files: Files) -> Any:
+    """Put the pages in order."""
+    for item in nav.items:
+        item.title = "API" if item.is_section and item.title == "Api" else item.title
+    nav.items.sort(key=_place)
+    return nav
+
+
+def _place(item: Any) -> tuple[int, str]:
+    path = item.file.src_uri if item.is_page else f"{item.title.lower()}/"
+    if path in FIRST:
+        return FIRST.index(path), ""
+    if path in LAST:
+        return len(FIRST) + 1 + LAST.index(path), ""
+    return len(FIRST), path
+
+
+def api_index() -> str:
+    """The list of documented modules with the first line of each docstring."""
+    rows = [f"| [`pluralign.{module}`]({module}.md) | {_first_line(module)} |" for module in MODULES]
+    head = [
+        "# API",
+        "",
+        "Every public name of the package, module by module.",
+        "",
+        "| module | holds |",
+        "| --- | --- |",
+    ]
+    return "\n".join([*head, *rows, ""])
+
+
+def _first_line(module: str) -> str:
+    path = Path(pluralign.__path__[0]) / module
+    source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    # Read, not imported: some modules need torch.
+    return _cell((ast.get_docstring(ast.parse(source.read_text())) or "").partition("\n")[0])
+
+
+def formats_page() -> str:
+    """Every format the package reads, from its `FORMAT`."""
+    lines = [
+        "# Formats",
+        "",
+        "What `pluralign.read(source)` and every command recognise by themselves; `format=` (or `--format`) overrules."
+        " A format that can be written takes every judgement it can hold without loss.",
+        "",
+        "| format | what it is | written too |",
+        "| --- | --- | --- |",
+    ]
+    for name, form in formats().items():
+        lines.append(f"| `{name}` | {_cell(form.about)} | {'yes' if form.write else ''} |")
+    return "\n".join([*lines, ""])
+
+
+def objectives_page() -> str:
+    """Every objective, from its own docstring, options and declarations."""
+    every = catalogue()
+    lines = [
+        "# Objectives",
+        "",
+        "One equation each. Give the name to `--objective` and the options as flags, or call it from "
+        "[a loop of your own](own-loop.md). Losses are minimised; y_w is the preferred response, y_l the other.",
+        "",
+        "A row may carry a **weight** and, if it is a pair, a **soft label**: the chance that its label is right, over "
+        "which the loss is averaged. A row's own **beta** replaces the option. A column that an objective has no use "
+        "for is an error.",
+        "",
+        "| objective | equation | needs |",
+        "| --- | --- | --- |",
+    ]
+    for name, each in every.items():
+        lines.append(f"| [`{name}`](#{name}) | `{each.equation.rstrip('.')}` | {_needs(each)} |")
+    for name, each in every.items():
+        lines += ["", f"## {name} {{ #{name} }}", "", *_objective(each)]
+    return "\n".join([*lines, ""])
+
+
+def _objective(each: Objective) -> list[str]:
+    _, _, words = each.doc.partition("\n")
+    source = f"[{each.paper}](https://arxiv.org/abs/{each.arxiv})" if each.arxiv else each.paper
+    lines = [
+        "```text",
+        each.equation.rstrip("."),
+        "```",
+        words.strip("\n"),
+        "",
+        f"- **Source**: {source}",
+        f"- **Rows**: {', '.join(each.rows)}",
+        f"- **Needs**: {_needs(each)}",
+        f"- **Row columns it uses**: {', '.join(_columns(each))}",
+    ]
+    properties = _properties(each)
+    if not properties:
+        return [*lines, "- **Options**: none"]
+    lines += ["", "| option | default | values |", "| --- | --- | --- |"]
+    return lines + [f"| `{name}` | `{about['default']}` | {_bounds(about)} |" for name, about in properties.items()]
+
+
+def _needs(each: Objective) -> str:
+    always = each.needs()
+    found = sorted(always)
+    for name, about in _properties(each).items():
+        for value in about.get("enum", ()):
+            found += [f"{need} (with {name} = {value})" for need in sorted(each.needs(**{name: value}) - always)]
+    return ", ".join(found) or "nothing but the policy"
+
+
+def _properties(each: Objective) -> dict[str, dict[str, Any]]:
+    return each.options.model_json_schema().get("properties", {})
+
+
+def _columns(each: Objective) -> list[str]:
+    beta = {"beta"} & set(each.options.model_fields)
+    soft = {"probability"} if "pairs" in each.rows else set()
+    return sorted({"weight"} | soft | set(each.uses) | beta)
+
+
+def _bounds(about: dict[str, Any]) -> str:
+    if "enum" in about:
+        return ", ".join(f"`{value}`" for value in about["enum"])
+    signs = {"exclusiveMinimum": ">", "minimum": "≥", "exclusiveMaximum": "<", "maximum": "≤"}
+    return ", ".join(f"{sign} {about[key]:g}" for key, sign in signs.items() if key in about) or about.get(
+        "type", "any"
+    )
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")

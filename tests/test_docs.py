@@ -1,0 +1,69 @@
+"""The documentation tells the truth: its Python runs, and its generated pages hold what the code declares."""
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from pluralign.feedback.formats import formats
+from pluralign.objectives import catalogue
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [page for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))] if page.is_file()]
+BLOCK = re.compile(r"(<!-- not run: .+? -->\s*)?^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"docs_{name}", ROOT / "docs" / f"{name}.py")
+    assert spec is not None and spec.loader is not None  # noqa: PT018
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if BLOCK.search(p.read_text())], ids=lambda p: p.stem)
+def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The blocks of a page run in order, in one namespace and an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    text, names = page.read_text(), {"__name__": "__docs__"}
+    for match in BLOCK.finditer(text):
+        not_run, source = match.groups()
+        line = text[: match.start(2)].count("\n")
+        code = compile("\n" * line + source, str(page), "exec")  # so that a traceback shows the page's own line
+        if not not_run:
+            exec(code, names)
+
+
+def test_every_objective_is_on_its_page() -> None:
+    page = load("hooks").objectives_page()
+    for name, objective in catalogue().items():
+        _, _, section = page.partition(f"## {name} {{ #{name} }}\n")
+        section = section.partition("\n## ")[0]
+        assert objective.equation.rstrip(".") in section
+        assert objective.paper in section
+        for option, field in objective.options.model_fields.items():
+            assert f"| `{option}` | `{field.default}` |" in section
+    assert "prompt (with nll_over = prompt and response)" in page
+
+
+def test_every_format_is_on_its_page() -> None:
+    page = load("hooks").formats_page()
+    for name, form in formats().items():
+        assert f"| `{name}` |" in page
+        assert form.about.replace("|", "\\|") in page
+
+
+@pytest.mark.parametrize("name", list(catalogue()))
+def test_every_objective_says_when_to_use_it(name: str) -> None:
+    assert re.search(r"^Use it ", catalogue()[name].doc, re.MULTILINE)
+
+
+def test_docstrings_become_markdown() -> None:
+    to_markdown = load("docstrings").to_markdown
+    text = "What it is.\n\nlogp: sums,\n    of tokens.\nsign: one of two.\n\n>>> 1 + 1\n2\n\nThe end."
+    assert to_markdown(text) == (
+        "What it is.\n\n\n- **logp**: sums,\n    of tokens.\n- **sign**: one of two.\n\n"
+        "\n\n```pycon\n>>> 1 + 1\n2\n```\n\nThe end."
+    )
