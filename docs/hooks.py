@@ -49,7 +49,8 @@ def on_files(files: Files, config: Any) -> Files:
 def on_nav(nav: Any, config: Any, files: Files) -> Any:
     """Put the pages in order."""
     for item in nav.items:
-        item.title = "API" if item.is_section and item.title == "Api" else item.title
+        if item.is_section:
+            item.title = {"Api": "API"}.get(item.title, item.title)
     nav.items.sort(key=_place)
     return nav
 

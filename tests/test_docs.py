@@ -2,6 +2,8 @@
 
 import importlib.util
 import re
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -58,6 +60,18 @@ def test_every_format_is_on_its_page() -> None:
 @pytest.mark.parametrize("name", list(catalogue()))
 def test_every_objective_says_when_to_use_it(name: str) -> None:
     assert re.search(r"^Use it ", catalogue()[name].doc, re.MULTILINE)
+
+
+def test_the_site_builds_in_order_and_asks_the_network_for_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    front = (tmp_path / "index.html").read_text()
+    titles = [title.strip() for title in re.findall(r'<span class="md-ellipsis">\s*([^<]+)', front)]
+    places = [titles.index(title) for title in ("Pluralign", "Formats", "Objectives", "API", "Design", "Changelog")]
+    assert places == sorted(places)
+    for page in tmp_path.rglob("*.html"):
+        loaded = re.findall(r'<(?:script|img|link|iframe)\b[^>]*?(?:src|href)="(https?:[^"]+)"', page.read_text())
+        assert not loaded, f"{page.name} loads {loaded}"
 
 
 def test_docstrings_become_markdown() -> None:
