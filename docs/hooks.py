@@ -112,7 +112,7 @@ def objectives_page() -> str:
         "",
         "A row may carry a **weight** and, if it is a pair, a **soft label**: the chance that its label is right, over "
         "which the loss is averaged. A row's own **beta** replaces the option. A column that an objective has no use "
-        "for is an error.",
+        "for is an error. What the needs mean stands under [`Need`](api/objectives.md#pluralign.objectives.Need).",
         "",
         "| objective | equation | needs |",
         "| --- | --- | --- |",
@@ -128,7 +128,7 @@ def _objective(each: Objective) -> list[str]:
     _, _, words = each.doc.partition("\n")
     source = f"[{each.paper}](https://arxiv.org/abs/{each.arxiv})" if each.arxiv else each.paper
     lines = [
-        "```text",
+        "```{ .text .equation }",
         each.equation.rstrip("."),
         "```",
         words.strip("\n"),

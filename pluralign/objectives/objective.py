@@ -38,6 +38,7 @@ class Rows(StrEnum):
     """The kinds of row an objective can learn from."""
 
     PAIRS = "pairs"
+    """A preferred response and another."""
     UNPAIRED = "unpaired"
     """Single responses labelled good or bad."""
     DEMONSTRATIONS = "demonstrations"
