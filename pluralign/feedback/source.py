@@ -196,10 +196,13 @@ def _numbered(name: str, rows: Iterable[dict[str, Any]]) -> Iterator[Record]:
 
 
 def _json(text: io.TextIOWrapper, name: str, reject: Reject) -> Iterator[Record]:
-    first = text.readline()
+    head = [text.readline()]
+    while head[-1] and not head[-1].strip():
+        head.append(text.readline())
+    first = head[-1]
     if first.lstrip().startswith("[") or (first.strip() and not _is_json(first)):
         # An array, or one object over many lines; anything else is JSON Lines with a bad first line.
-        rest = first + text.read()
+        rest = "".join(head) + text.read()
         try:
             whole = json.loads(rest)
         except (json.JSONDecodeError, RecursionError) as error:
@@ -209,7 +212,7 @@ def _json(text: io.TextIOWrapper, name: str, reject: Reject) -> Iterator[Record]
             return
         yield from _from_dicts(whole if isinstance(whole, list) else [whole], reject, name)
         return
-    yield from _json_lines(itertools.chain([first], text), name, reject)
+    yield from _json_lines(itertools.chain(head, text), name, reject)
 
 
 def _bad_document(name: str, error: Exception) -> NoReturn:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from pluralign.errors import BadRow
 from pluralign.feedback.formats._format import Record
-from pluralign.feedback.record import Judgement, Response
+from pluralign.feedback.record import Judgement
 
 T = TypeVar("T")
 NOTES = "import_notes"
@@ -48,6 +48,10 @@ class Fields:
         if value is None:
             raise BadRow("missing-field", field=key, problem="is missing or empty", remedy="give it a value")
         return value
+
+    def given(self, key: str) -> Any:
+        """The value as it is, which may be an empty text but must be there."""
+        return self.left.pop(key) if self.left.get(key) == "" else self.require(key)
 
     def text(self, key: str) -> str:
         """A text, which may be empty but must be there."""
@@ -105,15 +109,8 @@ class Fields:
         return rest | {NOTES: list(self.notes)} if self.notes else rest
 
     def judgement(self, meta: Mapping[str, Any] | None = None, **values: Any) -> Judgement:
-        """A judgement that keeps all fields not taken so far in `meta`; a response without words is noted."""
-        if any(_wordless(response) for response in values.get("responses", ())):
-            self.note("empty-response")
+        """A judgement that keeps all fields not taken so far, and `meta`, in its meta."""
         return Judgement(meta={**self.meta(), **(meta or {})}, **values)
-
-
-def _wordless(response: Response) -> bool:
-    given = bool(response.messages) or (response.messages == () and response.model is None and response.id is None)
-    return given and not any((m.content or "").strip() or m.extra for m in response.messages)
 
 
 def number(value: Any, field: str) -> float:

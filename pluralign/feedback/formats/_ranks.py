@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from pluralign.errors import BadRow
 from pluralign.feedback.record import Judgement, Response
@@ -26,7 +27,7 @@ def by_value(values: Sequence[float | None], *, best: str = "low") -> tuple[int 
     return tuple(None if k is None else 1 + sum(other < k for other in given) for k in keys)
 
 
-def chosen_among(index: int, count: int) -> dict[str, object]:
+def chosen_among(index: int, count: int) -> dict[str, Any]:
     """The judgement fields of a choice of one response among `count`."""
     if count == 2:
         return {"ranks": (FIRST, SECOND)[index]}

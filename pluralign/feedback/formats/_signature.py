@@ -15,10 +15,11 @@ def columns(
     also: Iterable[str] = (),
     without: Iterable[str] = (),
     where: Callable[[Mapping[str, Any]], bool] | None = None,
+    weight: int = 1,
 ) -> Detect:
     """Detection of files that have all `needed` columns and none of `without`, and whose first row passes `where`.
 
-    Each column of `also` that is there, and the passed look at the row, count one more.
+    Each column of `also` that is there counts one more, and the passed look at the row `weight` more.
     """
     also, without = frozenset(also), frozenset(without)
 
@@ -26,9 +27,11 @@ def columns(
         found = sample.columns
         if not sample.records or not found.issuperset(needed) or found & without:
             return None
-        if where is not None and not where(sample.records[0].fields):
+        whole = (r.fields for r in sample.records if all(name in r.fields for name in needed))
+        first = next(whole, None)
+        if first is None or (where is not None and not where(first)):
             return None
         names = [*needed, *sorted(also & found)]
-        return len(names) + (where is not None), f"columns {', '.join(names)}"
+        return len(names) + (weight if where is not None else 0), f"columns {', '.join(names)}"
 
     return detect
