@@ -1,0 +1,87 @@
+"""Small models of real families, and tokenizers trained on the spot."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import torch
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+from pluralign.lab.tiny import train_tokenizer
+from pluralign.policy.load import without_dropout
+
+TEXTS = [
+    "Why is the sky blue? Because short waves scatter more than long ones.",
+    "Write a short note to my friend. Dear friend, thank you for the lovely evening.",
+    "2 + 2 = 4, and 4 + 4 = 8. The answer is eight.",
+] * 5
+FAMILIES = ("llama", "gpt2", "qwen2", "qwen3")
+CHATML = (
+    "{% for m in messages %}{{ '<|begin|>' + m['role'] + '\n' + m['content'] + '<|end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|begin|>assistant\n' }}{% endif %}"
+)
+HEADERS = (
+    "{{ bos_token }}{% for m in messages %}"
+    "{{ '<|user|>' + m['role'] + '<|user|>\n\n' + m['content'] | trim + '<|end|>' }}{% endfor %}{% if add_generation_prompt %}{{ '<|user|>assistant<|user|>\n\n' }}{% endif %}"
+)
+# Writes something after the generation prompt that a finished answer does not have: the prompt is no prefix.
+THINKING = (
+    "{% for m in messages %}{{ '<|' + m['role'] + '|>' + m['content'] + eos_token }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>(thinks)' }}{% endif %}"
+)
+DOUBLED = "{{ bos_token }}{{ bos_token }}{% for m in messages %}{{ m['content'] + eos_token }}{% endfor %}"
+TEMPLATES = {"chatml": CHATML, "headers": HEADERS, "thinking": THINKING}
+
+
+@functools.cache
+def tokenizer(template: str | None = None) -> Any:
+    trained = train_tokenizer(TEXTS, 400)
+    if template:
+        trained.chat_template = template
+    return trained
+
+
+def tiny(family: str, *, seed: int = 0, dtype: torch.dtype = torch.float32, vocabulary: int | None = None) -> Any:
+    """Two layers, 32 wide, random weights, no dropout."""
+    size = len(tokenizer()) if vocabulary is None else vocabulary
+    common: dict[str, Any] = {
+        "vocab_size": size,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 256,
+        "bos_token_id": 0,
+        "eos_token_id": 1,
+        "pad_token_id": 2,
+    }
+    torch.manual_seed(seed)
+    if family == "gpt2":
+        config = GPT2Config(
+            vocab_size=size, n_embd=32, n_layer=2, n_head=4, n_positions=256, bos_token_id=0, eos_token_id=1
+        )
+        model: Any = GPT2LMHeadModel(config)
+    elif family == "llama":
+        model = LlamaForCausalLM(LlamaConfig(**common))
+    elif family == "qwen2":
+        model = Qwen2ForCausalLM(Qwen2Config(**common))
+    else:
+        model = Qwen3ForCausalLM(Qwen3Config(**common, head_dim=8))
+    # Random weights of the usual scale give nearly uniform predictions, in which errors hide.
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 2:
+                parameter.mul_(4)
+    without_dropout(model)
+    return model.to(dtype).eval()

@@ -1,0 +1,73 @@
+"""The reference cache: right numbers, and a new key for everything that would change them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+
+from pluralign.feedback.record import Message, text
+from pluralign.policy.batch import collate
+from pluralign.policy.encode import Encoder
+from pluralign.policy.logprobs import logprobs
+from pluralign.policy.reference import ReferenceCache
+from tests.policy.models import CHATML, HEADERS, tiny, tokenizer
+
+
+def encoded(question: str = "Why is the sky blue?", **settings):
+    encoder = Encoder(tokenizer(), **settings)
+    return [
+        encoder.encode(text(question), [text(" 4"), text(" eight")]),
+        encoder.encode(text("2"), [text("4"), text("")]),
+    ]
+
+
+def test_cached_values_are_the_live_ones_in_row_order(tmp_path: Path) -> None:
+    model, cache = tiny("llama"), ReferenceCache(tmp_path)
+    rows = encoded()
+    with torch.no_grad():
+        live = logprobs(model, collate(rows, pad_id=2)).logp.numpy()
+    assert np.allclose(cache.get(model, rows, batch_size=1), live, atol=1e-5)
+    assert np.allclose(cache.get(model, rows), live, atol=1e-5)
+    assert (cache.hits, cache.misses) == (1, 1)
+
+
+def test_every_dependence_is_in_the_key(tmp_path: Path) -> None:
+    cache, model = ReferenceCache(tmp_path), tiny("llama")
+    said = [(Message("4", role="assistant"),), (Message("8", role="assistant"),)]
+    asked = (Message("2 + 2?", role="user"),)
+    keys = [
+        cache.key(model, encoded()),
+        cache.key(model, encoded("Why is the sky green?")),
+        cache.key(model, encoded(max_length=5)),
+        cache.key(tiny("llama", seed=1), encoded()),
+        cache.key(tiny("llama", dtype=torch.bfloat16), encoded()),
+        cache.key(model, [Encoder(tokenizer(CHATML)).encode(asked, said)]),
+        cache.key(model, [Encoder(tokenizer(HEADERS)).encode(asked, said)]),
+    ]
+    assert len(set(keys)) == len(keys)
+    assert cache.key(tiny("llama"), encoded()) == keys[0]
+
+
+def test_an_adapter_does_not_touch_its_reference(tmp_path: Path) -> None:
+    cache, rows = ReferenceCache(tmp_path), encoded()
+    before = np.array(cache.get(tiny("llama"), rows))
+    adapted = get_peft_model(tiny("llama"), LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False))
+    assert np.array_equal(cache.get(adapted, rows), before)
+    assert cache.hits == 1
+    fresh = ReferenceCache(tmp_path / "other").get(adapted, rows)
+    assert np.allclose(fresh, before, atol=1e-5)
+
+
+def test_nothing_half_written_is_left(tmp_path: Path) -> None:
+    cache = ReferenceCache(tmp_path)
+
+    def stop(_: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cache.get(tiny("llama"), encoded(), progress=stop)
+    assert list(tmp_path.iterdir()) == []
