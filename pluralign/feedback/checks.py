@@ -21,6 +21,7 @@ def check(j: Judgement) -> list[str]:
     >>> check(Judgement(text("Hi"), (Response(text("Hello")), Response(text(""))), ranks=(1, 2)))
     ['empty-response']
     """
+    _texts(j)
     _numbers(j)
     _ranks(j)
     for where, messages in [
@@ -43,6 +44,24 @@ def check(j: Judgement) -> list[str]:
             remedy="remove the row or record a tie",
         )
     return ["empty-response"] if any(_is_empty(r) for r in j.responses) else []
+
+
+_TEXTS = ("rationale", "annotator", "annotator_kind", "criterion", "context", "prompt_id", "id")
+
+
+def _texts(j: Judgement) -> None:
+    named = [(name, getattr(j, name)) for name in _TEXTS]
+    named += [("prompt", value) for m in j.prompt for value in (m.content, m.role)]
+    for r in j.responses:
+        named += [
+            ("model", r.model),
+            ("id", r.id),
+            *(("responses", v) for m in r.messages for v in (m.content, m.role)),
+        ]
+    for name, value in named:
+        if value is not None and not isinstance(value, str):
+            problem = f"holds {type(value).__name__} {str(value)[:40]!r} where a text belongs"
+            raise BadRow("wrong-type", field=name, problem=problem, remedy="write it as a text")
 
 
 def _numbers(j: Judgement) -> None:

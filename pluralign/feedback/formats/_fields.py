@@ -68,6 +68,9 @@ class Fields:
         value = self.take(key)
         if isinstance(value, float) and value.is_integer():
             value = int(value)
+        if isinstance(value, (Mapping, list, tuple)):
+            problem = f"holds {type(value).__name__} where a name belongs"
+            raise BadRow("wrong-type", field=key, problem=problem, remedy="write it as a text")
         return None if value is None else str(value)
 
     def number(self, key: str) -> float:

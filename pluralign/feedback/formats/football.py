@@ -25,7 +25,7 @@ def when(written: str) -> datetime:
 def _parse(record: Record) -> Iterator[Judgement]:
     fields = Fields(record)
     goals = [fields.number(f"{side}_score") for side in ("home", "away")]
-    teams = [fields.require(f"{side}_team") for side in ("home", "away")]
+    teams = [fields.text(f"{side}_team") for side in ("home", "away")]
     strength = goals[0] - goals[1]
     neutral = {"neutral": fields.flag("neutral")} if "neutral" in fields else {}
     yield fields.judgement(

@@ -14,7 +14,7 @@ from pluralign.feedback.record import Judgement, Response
 
 def _parse(record: Record) -> Iterator[Judgement]:
     fields = Fields(record)
-    teams = [fields.require(f"{side}_team") for side in ("home", "away")]
+    teams = [fields.text(f"{side}_team") for side in ("home", "away")]
     ranks = fields.choice("winner", {teams[0]: FIRST, teams[1]: SECOND})
     yield fields.judgement(
         responses=tuple(Response(model=team) for team in teams),

@@ -68,6 +68,7 @@ FORMAT = Format(
         "turn",
         also=["conversation_a", "conversation_b"],
         where=_judged,
+        weight=2,
     ),
     parse=_parse,
 )

@@ -22,11 +22,18 @@ def last_votes(records: Iterable[Record]) -> Iterator[Record]:
     last: dict[tuple[Any, ...], tuple[float, int]] = {}
     for place, record in enumerate(everything):
         # The log is not in the order of time; of two votes in one instant the later line counts.
-        when = (float(record.fields.get("timestamp") or 0), place)
+        when = (_moment(record), place)
         last[_who_what(record)] = max(when, last.get(_who_what(record), when))
     for place, record in enumerate(everything):
         again = {} if last[_who_what(record)][1] == place else {SUPERSEDED: True}
         yield Record(record.source, record.row, record.fields | again)
+
+
+def _moment(record: Record) -> float:
+    try:
+        return float(record.fields.get("timestamp") or 0)
+    except (TypeError, ValueError):
+        return 0.0  # parse drops the row and says why
 
 
 def _who_what(record: Record) -> tuple[Any, ...]:

@@ -13,7 +13,8 @@ from pluralign.feedback.formats._signature import columns
 from pluralign.feedback.record import Judgement, Message, Response
 
 
-def _parse(record: Record) -> Iterator[Judgement]:
+def parse(record: Record) -> Iterator[Judgement]:
+    """One judgement for each turn of a conversation: scores of all replies and the choice of one."""
     fields = Fields(record)
     history = listed(fields.require("conversation_history"), "conversation_history")
     user, conversation = fields.name("user_id"), fields.name("conversation_id")
@@ -93,6 +94,6 @@ FORMAT = Format(
     name="prism",
     about="PRISM conversations or utterances: replies scored 1 to 100 and one chosen, by identified people",
     detect=_detect,
-    parse=_parse,
+    parse=parse,
     regroup=_conversations,
 )
