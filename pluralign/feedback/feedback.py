@@ -146,6 +146,14 @@ class Feedback:
         """The rows for which a boolean mask [n] holds."""
         return self._rows(self.table.filter(pa.array(np.asarray(mask, dtype=bool))))
 
+    def without(self, *names: str) -> Feedback:
+        """The same rows with these columns emptied, so that nothing uses them."""
+        table = self.table
+        for name in names:
+            place = SCHEMA.get_field_index(name)
+            table = table.set_column(place, SCHEMA.field(name), pa.nulls(len(self), SCHEMA.field(name).type))
+        return Feedback(table, report=self.report, history=[*self.history, {"without": list(names)}])
+
     def _rows(self, table: pa.Table) -> Feedback:
         return Feedback(table, report=self.report, history=self.history)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +11,25 @@ import torch
 from pluralign.errors import OptionError
 
 
-def load(name: str, *, texts: Iterable[str] = (), seed: int = 0, dtype: str = "float32") -> tuple[Any, Any]:
+def load(
+    name: str,
+    *,
+    dtype: str = "float32",
+    texts: Iterable[str] = (),
+    seed: int = 0,
+    steps: int | None = None,
+    progress: Callable[[int, int, float], None] = lambda *_: None,
+) -> tuple[Any, Any]:
     """A causal LM and its tokenizer, ready to train: dropout off, a padding token set.
 
     name: a folder, a hub name (`Qwen/Qwen3-0.6B`), or `lab:tiny`, `lab:small`, `lab:base`, which train a tokenizer
-    and a small model on `texts` first. Raises `OptionError` if it cannot be had.
+    and a small model on `texts` first, under `seed`, for `steps` optimizer steps; progress is told step, steps, loss.
+    Raises `OptionError` if it cannot be had.
     """
     if name.startswith("lab:"):
         from pluralign.lab.tiny import build
 
-        model, tokenizer = build(name.removeprefix("lab:"), texts, seed=seed)
+        model, tokenizer = build(name.removeprefix("lab:"), texts, seed=seed, steps=steps, progress=progress)
     else:
         model, tokenizer = _pretrained(name, dtype)
     if tokenizer.pad_token_id is None:

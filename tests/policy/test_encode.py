@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from tiny_models import CHATML, DOUBLED, HEADERS, THINKING, tokenizer
 
 from pluralign.errors import BadRow, OptionError
 from pluralign.feedback.record import Message, text
 from pluralign.policy.encode import Encoder
-from tests.policy.models import CHATML, DOUBLED, HEADERS, THINKING, tokenizer
 
 
 def chat(*turns: str) -> tuple[Message, ...]:

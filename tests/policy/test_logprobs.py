@@ -6,12 +6,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_models import FAMILIES, TEMPLATES, tiny, tokenizer
 
 from pluralign.feedback.record import Message, text
 from pluralign.policy.batch import collate
 from pluralign.policy.encode import Encoded, Encoder
 from pluralign.policy.logprobs import logprobs
-from tests.policy.models import FAMILIES, TEMPLATES, tiny, tokenizer
 
 QUESTION = "Why is the sky blue?"
 ANSWERS = ("Because short waves scatter.", "The answer is eight, dear friend of the long evening.")

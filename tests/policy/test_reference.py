@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from tiny_models import CHATML, HEADERS, tiny, tokenizer
 
 from pluralign.feedback.record import Message, text
 from pluralign.policy.batch import collate
 from pluralign.policy.encode import Encoder
 from pluralign.policy.logprobs import logprobs
 from pluralign.policy.reference import ReferenceCache
-from tests.policy.models import CHATML, HEADERS, tiny, tokenizer
 
 
 def encoded(question: str = "Why is the sky blue?", **settings):

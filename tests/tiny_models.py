@@ -32,7 +32,8 @@ CHATML = (
 )
 HEADERS = (
     "{{ bos_token }}{% for m in messages %}"
-    "{{ '<|user|>' + m['role'] + '<|user|>\n\n' + m['content'] | trim + '<|end|>' }}{% endfor %}{% if add_generation_prompt %}{{ '<|user|>assistant<|user|>\n\n' }}{% endif %}"
+    "{{ '<|user|>' + m['role'] + '<|user|>\n\n' + m['content'] | trim + '<|end|>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|user|>assistant<|user|>\n\n' }}{% endif %}"
 )
 # Writes something after the generation prompt that a finished answer does not have: the prompt is no prefix.
 THINKING = (

@@ -1,0 +1,118 @@
+"""`pluralign align`: feedback and a language model in, an aligned model out."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pluralign.errors import OptionError
+
+SETTINGS = {
+    "context_settings": {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+}
+
+
+def align(
+    context: typer.Context,
+    data: Annotated[str | None, typer.Argument(help="Feedback: a file, folder or hub name.")] = None,
+    model: Annotated[str | None, typer.Option(help="A folder, a hub name, or lab:tiny.")] = None,
+    objective: Annotated[str | None, typer.Option(help="A name from the table below; dpo if left out.")] = None,
+    output_dir: Annotated[Path | None, typer.Option("--output-dir", "-o", help="Where the run goes.")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file of options; those given here overrule it.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint.")] = False,
+    show_help: Annotated[bool, typer.Option("--help", help="Show this message and exit.", is_eager=True)] = False,
+) -> None:
+    """Train a language model on feedback.
+
+    Example: pluralign align pairs.jsonl --model Qwen/Qwen3-0.6B --objective simpo --beta 2.5 --lora 16 -o runs/simpo
+
+    Every option of the objective, of align itself (--max-length, --eval-data, --split-by, --lora, ...) and of the
+    transformers trainer (--learning-rate, --max-steps, ...) is written the same way.
+    """
+    if show_help:
+        _print_help(context, objective)
+        return
+    options = extra_options(context.args)
+    if output_dir is None:
+        raise OptionError("say where the run goes with --output-dir")
+    if data is None and config is None and not resume:
+        raise OptionError("no feedback given; see pluralign align --help")
+    from pluralign.train import align as run_align
+
+    run_align(data, model, objective, output_dir=output_dir, config=config, resume=resume, **options)
+
+
+def extra_options(arguments: list[str]) -> dict[str, Any]:
+    """`--name value`, `--name=value` and bare `--flag` as a mapping; values are read as YAML, so 0.1 is a number.
+
+    >>> extra_options(["--beta", "0.1", "--split-by=meta.topic", "--bf16"])
+    {'beta': 0.1, 'split_by': 'meta.topic', 'bf16': True}
+    """
+    import yaml
+
+    options: dict[str, Any] = {}
+    waiting = list(arguments)
+    while waiting:
+        word = waiting.pop(0)
+        if not word.startswith("--") or word == "--":
+            raise OptionError(f"'{word}' is not an option; options are written --name value")
+        name, equals, value = word[2:].partition("=")
+        if not equals and waiting and not waiting[0].startswith("--"):
+            equals, value = "=", waiting.pop(0)
+        options[name.replace("-", "_")] = yaml.safe_load(value) if equals else True
+    # YAML reads 1e-5 as text, having no dot.
+    return {name: _number(value) for name, value in options.items()}
+
+
+def _number(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return float(value)
+    except ValueError:
+        return value
+
+
+def _print_help(context: typer.Context, objective: str | None) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from pluralign.objectives import catalogue
+    from pluralign.train.options import AlignOptions
+
+    print(context.get_help())
+    console = Console(file=sys.stdout)
+    known = catalogue()
+    if objective is not None and objective not in known:
+        raise OptionError(f"there is no objective '{objective}'; there are {', '.join(known)}")
+    shown = [known[objective]] if objective else list(known.values())
+    table = Table("objective", "equation (minimised)", "options", title="Objectives", show_lines=True)
+    for item in shown:
+        fields = item.options.model_fields
+        options = "\n".join(
+            f"--{name.replace('_', '-')} {field.default}{_bounds(field)}" for name, field in fields.items()
+        )
+        table.add_row(item.name, item.equation, options or "none")
+    console.print(table, markup=False)
+    if objective:
+        console.print(known[objective].doc, markup=False, highlight=False)
+    own = Table("option", "default", "meaning", title="Options of align")
+    for name, field in AlignOptions.model_fields.items():
+        if name not in ("model", "objective", "data"):
+            default = "" if field.default is None else str(field.get_default(call_default_factory=True))
+            own.add_row(f"--{name.replace('_', '-')}", default, field.description or "")
+    console.print(own, markup=False)
+
+
+def _bounds(field: Any) -> str:
+    limits = {"gt": "> ", "ge": ">= ", "lt": "< ", "le": "<= "}
+    found = [
+        f"{sign}{getattr(limit, name)}"
+        for limit in field.metadata
+        for name, sign in limits.items()
+        if hasattr(limit, name)
+    ]
+    return f" ({', '.join(found)})" if found else ""

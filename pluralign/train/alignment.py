@@ -1,0 +1,385 @@
+"""`align`: feedback and a language model in, an aligned model in a run directory out."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from rich.console import Console
+from transformers import PrinterCallback, TrainerCallback, TrainingArguments, set_seed
+from transformers.utils import logging as transformers_logging
+
+from pluralign.errors import OptionError
+from pluralign.feedback import SCHEMA, Feedback, plain, read
+from pluralign.objectives import Need, Objective, Rows
+from pluralign.policy.encode import Encoder
+from pluralign.policy.load import load
+from pluralign.policy.reference import ReferenceCache, weights_fingerprint
+from pluralign.progress import bar
+from pluralign.train.batches import Examples
+from pluralign.train.data import Prepared, check_columns, mismatched, prepare
+from pluralign.train.options import AlignOptions, read_config, resolve
+from pluralign.train.run import Run
+from pluralign.train.trainer import PolicyTrainer
+
+LIBRARIES = ("pluralign", "torch", "transformers", "accelerate", "peft", "datasets", "polars", "pyarrow", "numpy")
+
+
+def align(
+    data: Any = None,
+    model: str | None = None,
+    objective: str | None = None,
+    *,
+    output_dir: str | Path,
+    eval_data: Any = None,
+    config: str | Path | Mapping[str, Any] | None = None,
+    resume: bool = False,
+    **options: Any,
+) -> Run:
+    """Train a language model on feedback and leave everything in `output_dir`.
+
+    data: anything `pluralign.read` takes, or `Feedback`. model: a folder, a hub name or `lab:tiny`. objective: a name
+    from `pluralign.objectives.catalogue()`. eval_data: held-out feedback, or the share of rows to hold out (0.1).
+    config: a YAML file or mapping of options; those given here overrule it. resume: go on from the newest checkpoint.
+    options: the objective's (`beta=0.1`), those of `AlignOptions` (`max_length`, `lora`, ...) and those of
+    `transformers.TrainingArguments` (`learning_rate`, `max_steps`, ...).
+
+    Returns the `Run`. Raises `OptionError` and `FeedbackError`, before the first step, for what does not fit together.
+
+    >>> import tempfile
+    >>> pairs = [{"prompt": f"{i} plus {i}?", "chosen": f"{i + i}", "rejected": "no idea"} for i in range(20)]
+    >>> folder = tempfile.mkdtemp()
+    >>> run = align(pairs, "lab:tiny", "simpo", output_dir=folder, max_steps=1, pretrain_steps=1)
+    >>> run.metrics[-1]["split"], run.finished
+    ('eval', True)
+    """
+    run = Run(Path(output_dir))
+    given = _given(run, data, model, objective, eval_data, config, resume, options)
+    settings, goal, goal_options, training = resolve(given)
+    if (run.path / "config.json").exists() and not resume:
+        raise OptionError(f"{run.path} already holds a run; choose another folder, or continue it with --resume")
+    console = Console(stderr=True, quiet=not _is_main())
+    transformers_logging.disable_progress_bar()
+    train, held_out, provenance = _feedback(data if data is not None else settings.data, eval_data, settings, console)
+    check_columns(train, goal)
+    arguments = _arguments(run, settings, goal, training)
+    set_seed(settings.seed)
+    policy, tokenizer = _model(run, settings, train, console)
+    encoder = Encoder(tokenizer, max_length=settings.max_length, truncation=settings.truncation)
+    with bar("encoding", len(train), console) as step:
+        prepared = prepare(train, goal, encoder, step)
+    evaluated = prepare(held_out, goal, encoder) if held_out is not None else None
+    _report(prepared, evaluated, provenance, console)
+    cache = ReferenceCache(settings.reference_cache or run.path / "reference-cache")
+    examples = _examples(prepared, policy, goal, goal_options, settings, cache, arguments, console)
+    held_examples = evaluated and _examples(evaluated, policy, goal, goal_options, settings, cache, arguments, console)
+    if _is_main():
+        _record(run, given, goal, goal_options, arguments, provenance, prepared, evaluated, held_out)
+        _record_reference(run, settings, policy)
+    policy = _with_adapters(policy, settings)
+    trainer = PolicyTrainer(
+        objective=goal,
+        options=goal_options,
+        pad_id=tokenizer.pad_token_id,
+        model=policy,
+        args=arguments,
+        train_dataset=examples,
+        eval_dataset=held_examples,
+        processing_class=tokenizer,
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(_RunLog(run, console))
+    stopper = _StopAfterStep()
+    trainer.add_callback(stopper)
+    checkpoint = _newest_checkpoint(run.path) if resume else None
+    run_step = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
+    if _is_main():
+        run.forget_after(run_step)
+    with stopper.listening():
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if stopper.asked:
+        raise KeyboardInterrupt(f"stopped after step {trainer.state.global_step}; continue with --resume")
+    if held_examples is not None and not any(
+        m["split"] == "eval" and m["step"] == trainer.state.global_step for m in run.metrics
+    ):
+        trainer.evaluate()
+    if _is_main():
+        _save_model(run, trainer, tokenizer)
+        console.print(f"\ndone: {run.path}\nnext: pluralign evaluate {run.path}")
+    trainer.accelerator.wait_for_everyone()
+    return Run.open(run.path)
+
+
+def _given(
+    run: Run,
+    data: Any,
+    model: str | None,
+    objective: str | None,
+    eval_data: Any,
+    config: str | Path | Mapping[str, Any] | None,
+    resume: bool,
+    options: Mapping[str, Any],
+) -> dict[str, Any]:
+    """All options in one mapping: those of the run to resume, then the config's, then the ones given by name."""
+    given: dict[str, Any] = {}
+    if resume:
+        given |= Run.open(run.path).config["options"]
+    if config is not None:
+        given |= dict(config) if isinstance(config, Mapping) else read_config(config)
+    named = {"model": model, "objective": objective, "data": _name_of(data), "eval_data": _name_of(eval_data)}
+    given |= {name: value for name, value in named.items() if value is not None} | dict(options)
+    if "model" not in given:
+        raise OptionError("no model given; name a folder, a hub model, or lab:tiny")
+    return given
+
+
+def _name_of(source: Any) -> Any:
+    """How a source is written in the run's config; one that lives in memory has no name."""
+    return str(source) if isinstance(source, (str, Path)) else source if isinstance(source, (int, float)) else None
+
+
+def _feedback(
+    data: Any, eval_data: Any, settings: AlignOptions, console: Console
+) -> tuple[Feedback, Feedback | None, dict[str, Any]]:
+    if data is None:
+        raise OptionError("no feedback given; name a file, folder or hub data set")
+    whole = read(data, settings.format, settings.columns)
+    if whole.report is not None:
+        console.print(str(whole.report), markup=False, highlight=False)
+    whole = _without(whole, settings.ignore)
+    provenance = {"report": whole.report and whole.report.as_dict(), "fingerprint": whole.fingerprint}
+    share = settings.eval_data if eval_data is None or isinstance(eval_data, (str, Path, int, float)) else eval_data
+    if isinstance(share, (int, float)):
+        provenance["split_by"] = settings.split_by
+        if share == 0:
+            return whole, None, provenance
+        train, held_out = whole.split(float(share), by=settings.split_by, seed=settings.seed)
+        return train, held_out, provenance
+    held_out = _without(read(share, settings.format, settings.columns), settings.ignore)
+    provenance |= {"eval_fingerprint": held_out.fingerprint, "split_by": "given"}
+    return whole, held_out, provenance
+
+
+def _without(feedback: Feedback, names: list[str]) -> Feedback:
+    for name in names:
+        if name not in SCHEMA.names:
+            raise OptionError(f"--ignore {name}: the record has no such column; it has {', '.join(SCHEMA.names)}")
+    return feedback.without(*names) if names else feedback
+
+
+def _arguments(run: Run, settings: AlignOptions, goal: Objective, training: Mapping[str, Any]) -> TrainingArguments:
+    defaults: dict[str, Any] = {
+        "learning_rate": _learning_rate(settings, goal),
+        "num_train_epochs": 1,
+        "logging_steps": 10,
+        "eval_strategy": "epoch",
+        "save_steps": 100,
+        "report_to": "none",
+        "bf16": torch.cuda.is_available() and torch.cuda.is_bf16_supported() and settings.dtype == "float32",
+        "disable_tqdm": True,
+        "dataloader_pin_memory": torch.cuda.is_available(),
+    }
+    if settings.eval_data == 0:
+        defaults["eval_strategy"] = "no"
+    try:
+        return TrainingArguments(
+            **{**defaults, **training},
+            output_dir=str(run.path),
+            seed=settings.seed,
+            data_seed=settings.seed,
+            remove_unused_columns=False,
+        )
+    except (TypeError, ValueError) as error:
+        raise OptionError(f"a training argument does not fit: {' '.join(str(error).split())}") from None
+
+
+def _learning_rate(settings: AlignOptions, goal: Objective) -> float:
+    if settings.model.startswith("lab:"):
+        return 2e-4
+    if goal.rows[0] is Rows.DEMONSTRATIONS:
+        return 2e-4 if settings.lora else 2e-5
+    return 1e-5 if settings.lora else 1e-6
+
+
+def _model(run: Run, settings: AlignOptions, train: Feedback, console: Console) -> tuple[Any, Any]:
+    saved = run.path / "reference"
+    if saved.is_dir():
+        return load(str(saved), dtype=settings.dtype)
+    if not settings.model.startswith("lab:"):
+        return load(settings.model, dtype=settings.dtype)
+    texts = sorted({plain((*j.prompt, *r.messages)) for j in train for r in j.responses})
+    with bar(f"making {settings.model}", None, console) as step:
+        return load(settings.model, texts=texts, seed=settings.seed, steps=settings.pretrain_steps, progress=step)
+
+
+def _with_adapters(model: Any, settings: AlignOptions) -> Any:
+    if settings.lora is None:
+        return model
+    from peft import LoraConfig, get_peft_model
+
+    alpha = settings.lora_alpha or 2 * settings.lora
+    adapters = LoraConfig(r=settings.lora, lora_alpha=alpha, target_modules="all-linear", task_type="CAUSAL_LM")
+    return get_peft_model(model, adapters)
+
+
+def _examples(
+    prepared: Prepared,
+    model: Any,
+    goal: Objective,
+    goal_options: Mapping[str, Any],
+    settings: AlignOptions,
+    cache: ReferenceCache,
+    arguments: TrainingArguments,
+    console: Console,
+) -> Examples:
+    """Rows with their reference log-probs: every objective reports displacement and KL, if it needs them or not."""
+    model.to(arguments.device)
+    examples = Examples(prepared.rows)
+    encoded = [row.encoded for row in prepared.rows]
+    size = arguments.per_device_eval_batch_size
+    # One process computes; the others then find the result on disk.
+    with arguments.main_process_first(desc="reference log-probs"):
+        with bar("reference log-probs", len(encoded), console) as step:
+            examples.ref_logp = cache.get(model, encoded, batch_size=size, progress=step)
+        if Need.MISMATCHED in goal.needs(**goal_options):
+            examples.mismatched = mismatched(prepared.rows, settings.max_length, settings.seed)
+            with bar("reference log-probs, mismatched", len(encoded), console) as step:
+                examples.ref_mismatched = cache.get(model, examples.mismatched, batch_size=size, progress=step)
+    return examples
+
+
+def _report(prepared: Prepared, evaluated: Prepared | None, provenance: dict[str, Any], console: Console) -> None:
+    for name, part in (("train", prepared), ("held out", evaluated)):
+        if part is None:
+            continue
+        lines = [f"{name}: {len(part.rows):,} rows used"]
+        lines += [f"dropped {n:,}: {reason}, e.g. {part.examples[reason]}" for reason, n in part.dropped.most_common()]
+        lines += [f"{reason}: {n:,}" for reason, n in part.cut.most_common()]
+        console.print("; ".join(lines), markup=False, highlight=False)
+
+
+def _record(
+    run: Run,
+    given: Mapping[str, Any],
+    goal: Objective,
+    goal_options: Mapping[str, Any],
+    arguments: TrainingArguments,
+    provenance: Mapping[str, Any],
+    prepared: Prepared,
+    evaluated: Prepared | None,
+    held_out: Feedback | None,
+) -> None:
+    versions = {"python": sys.version.split()[0]}
+    for library in LIBRARIES:
+        try:
+            versions[library] = version(library)
+        except PackageNotFoundError:
+            versions[library] = "not installed"
+    run.write(
+        "config.json",
+        {
+            "options": dict(given),
+            "objective": goal.name,
+            "objective_options": dict(goal_options),
+            "equation": goal.equation,
+            "training": arguments.to_dict(),
+            "versions": versions,
+            "command": sys.argv,
+        },
+    )
+    parts = {"train": prepared.as_dict(), "eval": evaluated.as_dict() if evaluated else None}
+    run.write("data.json", {**provenance, **parts})
+    if held_out is not None:
+        held_out.write(run.path / "heldout.parquet")
+
+
+def _record_reference(run: Run, settings: AlignOptions, model: Any) -> None:
+    made = settings.model.startswith("lab:")
+    values = {
+        "name": settings.model,
+        "path": "reference" if made else None,
+        "fingerprint": weights_fingerprint(model),
+    }
+    run.write("reference.json", values)
+
+
+def _save_model(run: Run, trainer: PolicyTrainer, tokenizer: Any) -> None:
+    """The result under its final name only once it is whole."""
+    half, whole = run.path / ".model", run.path / "model"
+    policy = trainer.accelerator.unwrap_model(trainer.model)
+    if hasattr(policy, "merge_and_unload"):
+        policy.save_pretrained(run.path / "adapter")
+        policy = policy.merge_and_unload()
+    policy.save_pretrained(half)
+    tokenizer.save_pretrained(half)
+    if whole.exists():
+        for file in whole.iterdir():
+            file.unlink()
+        whole.rmdir()
+    half.rename(whole)
+
+
+def _newest_checkpoint(folder: Path) -> Path | None:
+    """The last checkpoint that was written to its end: its state file comes last."""
+    found = [p for p in folder.glob("checkpoint-*") if (p / "trainer_state.json").is_file()]
+    return max(found, key=lambda p: int(p.name.rpartition("-")[2]), default=None)
+
+
+def _is_main() -> bool:
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+class _RunLog(TrainerCallback):
+    """Writes metrics.jsonl and prints a short line of each."""
+
+    def __init__(self, run: Run, console: Console) -> None:
+        self.run, self.console = run, console
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
+        if not state.is_world_process_zero or not logs or "train_runtime" in logs:
+            return
+        split = "eval" if any(name.startswith("eval_") for name in logs) else "train"
+        values = {name.removeprefix("eval_"): value for name, value in logs.items()}
+        self.run.log({"step": state.global_step, "split": split, **values})
+        shown = [
+            f"{name} {values[name]:.4f}" for name in ("loss", "rewards/accuracies", "rewards/margins") if name in values
+        ]
+        self.console.print(f"step {state.global_step}/{state.max_steps} {split:5} {'  '.join(shown)}", highlight=False)
+
+
+class _StopAfterStep(TrainerCallback):
+    """Turns Ctrl-C into a checkpoint at the end of the step; a second Ctrl-C stops at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        def ask(number: int, frame: FrameType | None) -> None:
+            if self.asked:
+                raise KeyboardInterrupt
+            self.asked = True
+
+        try:
+            before = signal.signal(signal.SIGINT, ask)
+        except ValueError:  # not the main thread: signals are somebody else's
+            yield
+            return
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
+        if self.asked:
+            control.should_save = True
+            control.should_training_stop = True
+        return control

@@ -1,0 +1,188 @@
+"""From feedback to the rows a trainer takes: order of the sides, signs, weights, token ids."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pluralign.errors import BadRow, FeedbackError, OptionError
+from pluralign.feedback import Feedback
+from pluralign.feedback.convert import prompt_key
+from pluralign.feedback.record import Judgement
+from pluralign.objectives import Objective, Rows
+from pluralign.policy.encode import Encoded, Encoder
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One judgement ready to train on: the preferred response first, +1 and -1 for good and bad.
+
+    index: its row in the feedback. prompt: what tells its prompt from others.
+    """
+
+    encoded: Encoded
+    sign: tuple[int, ...]
+    index: int
+    prompt: str
+    weight: float = 1.0
+    probability: float | None = None
+    margin: float | None = None
+    beta: float | None = None
+
+
+@dataclass
+class Prepared:
+    """Rows and what became of the others. used + sum of dropped == rows of the feedback."""
+
+    rows: list[Row] = field(default_factory=list)
+    dropped: Counter[str] = field(default_factory=Counter)
+    cut: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain counts, for data.json."""
+        return {
+            "used": len(self.rows),
+            "dropped": dict(self.dropped),
+            "cut": dict(self.cut),
+            "examples": self.examples,
+        }
+
+
+def prepare(
+    feedback: Feedback, objective: Objective, encoder: Encoder, progress: Callable[[int], None] = lambda _: None
+) -> Prepared:
+    """Rows for an objective. What cannot be used is counted by reason; what should not be ignored is an error.
+
+    Raises `OptionError` for a column the objective has no use for, `FeedbackError` where the feedback is of another
+    kind than the objective takes, naming the conversion that helps.
+    """
+    check_columns(feedback, objective)
+    kind = kind_for(feedback, objective)
+    prepared = Prepared()
+    encoder.counts.clear()
+    for index, j in enumerate(feedback):
+        try:
+            prepared.rows.append(_row(j, index, kind, objective, encoder))
+        except BadRow as error:
+            prepared.dropped[error.reason] += 1
+            prepared.examples.setdefault(error.reason, f"{j.source}, row {j.row}, {error}")
+        progress(index + 1)
+    prepared.cut = Counter({name: n for name, n in encoder.counts.items() if n})
+    if not prepared.rows:
+        reasons = ", ".join(f"{n:,} {reason}" for reason, n in prepared.dropped.most_common())
+        raise FeedbackError(f"none of the {len(feedback):,} rows can be used ({reasons})")
+    return prepared
+
+
+def check_columns(feedback: Feedback, objective: Objective) -> None:
+    """Refuse columns that carry values and would be ignored."""
+    for name, used in (("margin", "margin" in objective.uses), ("beta", "beta" in objective.options.model_fields)):
+        carried = len(feedback) - feedback.table[name].null_count
+        if carried and not used:
+            raise OptionError(
+                f"{carried:,} rows carry a {name}, and {objective.name} does not use one; "
+                f"choose an objective that does, or leave the column out with --ignore {name}"
+            )
+
+
+def kind_for(feedback: Feedback, objective: Objective) -> Rows:
+    """The kind of row to make of this feedback."""
+    counts = feedback.kinds
+    pairs = counts["pairs"] + counts["ties"]
+    present = {
+        Rows.PAIRS: pairs,
+        Rows.UNPAIRED: counts["thumbs"],
+        Rows.DEMONSTRATIONS: counts["texts"] + counts["thumbs"],
+    }
+    for kind in objective.rows:
+        if present[kind]:
+            return kind
+    wanted = " or ".join(objective.rows)
+    found = ", ".join(f"{n:,} {name}" for name, n in counts.items() if n) or "no rows"
+    remedy = "convert it to pairs (pluralign convert --as pairs)"
+    if counts["thumbs"] and Rows.UNPAIRED not in objective.rows:
+        remedy = "kto and bco learn from single responses"
+    raise FeedbackError(f"{objective.name} learns from {wanted}, and this feedback has {found}; {remedy}")
+
+
+def _row(j: Judgement, index: int, kind: Rows, objective: Objective, encoder: Encoder) -> Row:
+    if kind is not Rows.PAIRS:
+        return _single(j, index, kind, encoder)
+    first, probability, margin = _sides(j)
+    responses = [j.responses[first].messages, j.responses[1 - first].messages]
+    if any(not messages for messages in responses):
+        raise BadRow("no-text", field="responses", problem="a response has no text", remedy="join the texts first")
+    sign: tuple[int, ...] = (1, -1)
+    if objective.rows[0] is Rows.DEMONSTRATIONS and probability is None:
+        # Imitation does not look at the rejected response, so it is not paid for.
+        responses, sign = responses[:1], (1,)
+    return Row(
+        encoder.encode(j.prompt, responses, j.tools),
+        sign,
+        index,
+        prompt_key(j),
+        1.0 if j.weight is None else j.weight,
+        probability,
+        margin,
+        j.beta,
+    )
+
+
+def _sides(j: Judgement) -> tuple[int, float | None, float | None]:
+    """Which response is preferred, the chance that it is, and by how much."""
+    if len(j.responses) != 2:
+        raise BadRow("not-a-pair", field="responses", problem="is not a pair", remedy="convert with --as pairs")
+    ranks = j.ranks
+    if ranks is not None and (None in ranks or ranks[0] == ranks[1]) and j.probability is None:
+        reason = "both-bad" if j.both_bad else "tie"
+        raise BadRow(reason, field="ranks", problem="prefers neither", remedy="nothing, or give a probability of 0.5")
+    if ranks is not None and None not in ranks and ranks[0] != ranks[1]:
+        first = 0 if ranks[0] < ranks[1] else 1  # type: ignore[operator]
+    elif j.probability is not None:
+        first = 0 if j.probability >= 0.5 else 1
+    elif j.strength:
+        first = 0 if j.strength > 0 else 1
+    else:
+        raise BadRow("tie", field="strength", problem="prefers neither", remedy="nothing, or give a probability of 0.5")
+    probability = j.probability if j.probability is None or first == 0 else 1 - j.probability
+    return first, probability, j.margin if j.margin is None or first == 0 else -j.margin
+
+
+def _single(j: Judgement, index: int, kind: Rows, encoder: Encoder) -> Row:
+    if len(j.responses) != 1 or not j.responses[0].messages:
+        raise BadRow("not-a-response", field="responses", problem="is not one text", remedy="give one response a row")
+    if kind is Rows.UNPAIRED and j.thumb is None:
+        raise BadRow("no-thumb", field="thumb", problem="is empty", remedy="label the response good or bad")
+    if kind is Rows.DEMONSTRATIONS and j.thumb is False:
+        raise BadRow("undesirable", field="thumb", problem="says bad", remedy="nothing: it is not to be imitated")
+    encoded = encoder.encode(j.prompt, [j.responses[0].messages], j.tools)
+    weight = 1.0 if j.weight is None else j.weight
+    return Row(encoded, (-1 if j.thumb is False else 1,), index, prompt_key(j), weight, beta=j.beta)
+
+
+def mismatched(rows: list[Row], max_length: int | None, seed: int) -> list[Encoded]:
+    """For each row, its prompt with a response to another prompt: what KTO's reference point is estimated from.
+
+    Fixed in advance under a seed, so that batches may have any size and the reference scores can be kept on disk.
+    Rows all of one prompt get another row's response.
+    """
+    order = np.random.default_rng(seed).permutation(len(rows))
+    partners = np.empty(len(rows), dtype=int)
+    partners[order] = np.roll(order, 1)
+    made = []
+    for i, row in enumerate(rows):
+        k = int(partners[i])
+        # Walk on until the prompt differs; give up after a full turn.
+        for _ in range(len(rows)):
+            if rows[k].prompt != row.prompt:
+                break
+            k = int(partners[k])
+        other = rows[k].encoded
+        side = i % len(other.response_ids)
+        room = None if max_length is None else max(1, max_length - len(row.encoded.prompt_ids))
+        made.append(Encoded(row.encoded.prompt_ids, (other.response_ids[side][:room],), (other.scored[side][:room],)))
+    return made

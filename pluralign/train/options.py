@@ -1,0 +1,115 @@
+"""The options of `align`: its own, the objective's and the trainer's, told apart by name and checked."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+import yaml
+
+from pluralign.errors import OptionError
+from pluralign.objectives import Objective, catalogue
+
+
+class AlignOptions(pydantic.BaseModel):
+    """What `align` itself takes; objective and training options stand beside these under their own names."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    model: str
+    """A folder, a hub name, or lab:tiny, lab:small, lab:base."""
+    objective: str = "dpo"
+    """A name from the catalogue."""
+    data: str | None = None
+    """File, folder or hub name of the feedback."""
+    format: str | None = None
+    """Its format; detected when left out."""
+    columns: dict[str, str] | None = None
+    """Our field -> the source's column."""
+    ignore: list[str] = []
+    """Columns of the record to leave unused, margin for instance."""
+    eval_data: str | float = 0.1
+    """A source of held-out feedback, or the share of rows to hold out; 0 for none."""
+    split_by: str = "prompt"
+    """Rows that agree in this are never on both sides: prompt, annotator, item, time, a column or meta.NAME."""
+    max_length: int | None = pydantic.Field(1024, ge=2)
+    """Most tokens of prompt and response together."""
+    truncation: Literal["keep_end", "keep_start", "drop"] = "keep_end"
+    """What gives way: the prompt's beginning, the responses' ends, or the row."""
+    lora: int | None = pydantic.Field(None, ge=1)
+    """Rank of LoRA adapters on all linear layers; left out, every weight is trained."""
+    lora_alpha: int | None = pydantic.Field(None, gt=0)
+    """Scale of the adapters; twice the rank when left out."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Number type of the weights."""
+    reference_cache: str | None = None
+    """Folder of reference log-probs, shared between runs; reference-cache in the run's own when left out."""
+    pretrain_steps: int | None = pydantic.Field(None, ge=1)
+    """Optimizer steps that make a lab: model; its preset's when left out."""
+    seed: int = 0
+    """Of the split, of lab models, of the order of rows."""
+
+
+def resolve(given: Mapping[str, Any]) -> tuple[AlignOptions, Objective, dict[str, Any], dict[str, Any]]:
+    """Sort options by whom they belong to and check each: (ours, objective, its options, training arguments).
+
+    Raises `OptionError` for an unknown name, with the nearest known ones, and for a value out of bounds.
+    """
+    name = given.get("objective", "dpo")
+    known = catalogue()
+    if name not in known:
+        raise OptionError(f"there is no objective '{name}'{_near(str(name), known)}; there are {', '.join(known)}")
+    objective = known[name]
+    own, its, training = {}, {}, {}
+    arguments = training_names()
+    for key, value in given.items():
+        if key in AlignOptions.model_fields:
+            own[key] = value
+        elif key in objective.options.model_fields:
+            its[key] = value
+        elif key in arguments:
+            training[key] = value
+        else:
+            holders = [o.name for o in known.values() if key in o.options.model_fields]
+            where = f"; it is an option of {', '.join(holders)}" if holders else ""
+            names = [*AlignOptions.model_fields, *objective.options.model_fields, *arguments]
+            raise OptionError(f"{name} does not use '{key}', nor does align or the trainer{where}{_near(key, names)}")
+    try:
+        return AlignOptions(**own), objective, objective.checked(its), training
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        option = ".".join(map(str, first["loc"]))
+        raise OptionError(f"option '{option}' = {first.get('input')!r}: {first['msg']}") from None
+
+
+def training_names() -> list[str]:
+    """Names of `transformers.TrainingArguments` that may be given; those that `align` sets itself are left out."""
+    from transformers import TrainingArguments
+
+    ours = {"output_dir", "seed", "data_seed", "remove_unused_columns", "resume_from_checkpoint", "label_names"}
+    return [name for name in inspect.signature(TrainingArguments).parameters if name not in ours]
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """Options from a YAML or JSON file; a run's config.json gives the options of that run."""
+    path = Path(path)
+    try:
+        values = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise OptionError(f"cannot read the config {path}: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        raise OptionError(f"the config {path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if isinstance(values, dict) and isinstance(values.get("options"), dict):
+        values = values["options"]
+    if not isinstance(values, dict):
+        raise OptionError(f"the config {path} should hold option: value lines, and holds a {type(values).__name__}")
+    return values
+
+
+def _near(name: str, known: Any) -> str:
+    close = difflib.get_close_matches(name, list(known), n=3)
+    return f" (did you mean {' or '.join(close)}?)" if close else ""

@@ -1,0 +1,172 @@
+"""`transformers.Trainer` for policy objectives.
+
+What it changes: the loss is the mean over the whole optimizer step, however that is cut into micro-batches and
+processes; statistics an objective takes from the step are computed before its first backward pass; statistics over
+steps are part of the checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import fields
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Subset
+from transformers import Trainer
+from transformers.trainer_pt_utils import LengthGroupedSampler
+
+from pluralign.objectives import Need, Objective, PolicyBatch, Totals
+from pluralign.policy.logprobs import logprobs
+from pluralign.train.batches import Examples, batch_of, policy_batch, unscored
+from pluralign.train.metrics import NAMES, Tally, add_metrics
+
+STATE = "objective_state.json"
+
+
+class PolicyTrainer(Trainer):
+    """Trains a causal LM with an `Objective` on `Examples`."""
+
+    def __init__(self, *, objective: Objective, options: dict[str, Any], pad_id: int, **rest: Any) -> None:
+        self.objective, self.options, self.needs = objective, options, objective.needs(**options)
+        self.tally = Tally()
+        self.reward_sums = torch.zeros(4, dtype=torch.float64)
+        """Sum and weight of the rewards of desirable and of undesirable responses, over all steps so far."""
+        self._step: dict[str, Any] = {}
+        self._step_rewards = torch.zeros(4, dtype=torch.float64)
+        super().__init__(data_collator=partial(batch_of, pad_id=pad_id), **rest)
+        # compute_loss already returns this micro-batch's share of the step's mean.
+        self.loss_is_scaled_for_ga = True
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
+    ) -> tuple[list[Any], None]:
+        """The micro-batches of one optimizer step; what their losses share is computed here."""
+        self._end_of_step()
+        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        if batches:
+            self._step = self._shared([self._prepare_inputs(batch) for batch in batches])
+        return batches, None
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, **_: Any) -> Any:
+        """This micro-batch's part of the mean loss of its step."""
+        batch = self._scored(model, inputs, self._step)
+        loss = batch.mean(self.objective(batch, **self.options))
+        # Gradients are averaged over processes; the step's mean is a sum over them.
+        loss = loss * self.accelerator.num_processes
+        with torch.no_grad():
+            rewards = self.objective.score(batch, **self.options)
+            add_metrics(self.tally, batch, rewards)
+            if Need.RUNNING_REWARD in self.needs:
+                self._step_rewards += _class_sums(rewards.values, inputs["sign"], inputs["weight"])
+        return (loss, batch) if return_outputs else loss
+
+    def evaluate(self, eval_dataset: Examples | None = None, *_: Any, **__: Any) -> dict[str, float]:
+        """Loss and metrics of held-out rows against their own reference, the whole set taken as one step."""
+        examples = self.eval_dataset if eval_dataset is None else eval_dataset
+        # Each process takes every n-th row: none is counted twice to fill a batch up.
+        mine = range(self.accelerator.process_index, len(examples), self.accelerator.num_processes)
+        loader: DataLoader[Any] = DataLoader(
+            Subset(examples, mine), self.args.per_device_eval_batch_size, collate_fn=self.data_collator
+        )
+        model = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
+        training, tally = model.training, Tally()
+        model.eval()
+        with torch.no_grad():
+            shared = self._shared([self._prepare_inputs(inputs) for inputs in loader])
+            for raw in loader:
+                inputs = self._prepare_inputs(raw)
+                batch = self._scored(model, inputs, shared)
+                tally.add("loss", self.objective(batch, **self.options), inputs["weight"])
+                add_metrics(tally, batch, self.objective.score(batch, **self.options))
+        model.train(training)
+        metrics = {f"eval_{name}": value for name, value in tally.means(self._sum, ["loss", *NAMES]).items()}
+        self.log(dict(metrics))
+        self.control: Any = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log; training lines get the means of the steps since the last one."""
+        if "loss" in logs:
+            logs |= self.tally.means(self._sum, NAMES)
+        super().log(logs, start_time)
+
+    def _scored(self, model: Any, inputs: dict[str, Any], shared: dict[str, Any]) -> PolicyBatch:
+        scored = logprobs(model, inputs["tokens"], prompt=Need.PROMPT in self.needs)
+        return policy_batch(inputs, scored, self.options.get("beta"), **shared)
+
+    def _shared(self, batches: list[dict[str, Any]]) -> dict[str, Any]:
+        """What the rows of one step know of each other: its sums, and the statistics the objective asks for."""
+        own = [policy_batch(inputs, unscored(inputs), None).own_totals for inputs in batches]
+        names = [f.name for f in fields(Totals)]
+        sums = torch.stack([torch.stack([getattr(t, name).double() for name in names]) for t in own]).sum(0)
+        # The number type of the losses, not of the sums: a double would turn every loss into one.
+        kind = torch.promote_types(self.model.dtype, torch.float32)
+        shared: dict[str, Any] = {"totals": Totals(*self._sum(sums).to(kind))}
+        if Need.MISMATCHED in self.needs:
+            shared["mismatched_log_ratio"] = self._mean_mismatched(batches).to(kind)
+        if Need.RUNNING_REWARD in self.needs:
+            shared["reward_shift"] = _mean_of_classes(self.reward_sums)
+        return shared
+
+    @torch.no_grad()
+    def _mean_mismatched(self, batches: list[dict[str, Any]]) -> torch.Tensor:
+        model = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
+        sums = torch.zeros(2, dtype=torch.float64, device=self.args.device)
+        for inputs in batches:
+            ratio = logprobs(model, inputs["mismatched"]).logp - inputs["ref_mismatched"]
+            sums += torch.stack([(ratio[:, 0] * inputs["weight"]).double().sum(), inputs["weight"].double().sum()])
+        total, weight = self._sum(sums)
+        mean: torch.Tensor = total / weight
+        return mean[None]
+
+    def _end_of_step(self) -> None:
+        """Fold the rewards of the step just taken into the running mean."""
+        if Need.RUNNING_REWARD in self.needs:
+            self.reward_sums += self._sum(self._step_rewards)
+            self._step_rewards = torch.zeros(4, dtype=torch.float64)
+
+    def _sum(self, values: torch.Tensor) -> torch.Tensor:
+        if self.accelerator.num_processes == 1:
+            return values
+        reduced: torch.Tensor = self.accelerator.reduce(values.to(self.args.device), reduction="sum")
+        return reduced.to(values.device)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        if self.args.train_sampling_strategy != "group_by_length":
+            return super()._get_train_sampler(train_dataset)
+        # A row costs the tokens of all its responses.
+        return LengthGroupedSampler(
+            self.args.train_batch_size * self.args.gradient_accumulation_steps, lengths=self.train_dataset.lengths
+        )
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        """Also save what the objective remembers over steps."""
+        super()._save_rng_state(output_dir)
+        self._end_of_step()
+        if self.args.should_save:
+            (Path(output_dir) / STATE).write_text(json.dumps({"reward_sums": self.reward_sums.tolist()}))
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        """Also restore what the objective remembers over steps."""
+        super()._load_rng_state(checkpoint)
+        if checkpoint is not None:
+            state = json.loads((Path(checkpoint) / STATE).read_text())
+            self.reward_sums = torch.tensor(state["reward_sums"], dtype=torch.float64)
+
+
+def _class_sums(rewards: torch.Tensor, sign: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    weight = weight[:, None].double().expand_as(rewards)
+    good = (sign > 0).double() * weight
+    bad = weight - good
+    return torch.stack([(rewards * good).sum(), good.sum(), (rewards * bad).sum(), bad.sum()]).cpu()
+
+
+def _mean_of_classes(sums: torch.Tensor) -> float:
+    """BCO's delta: the mean of the two classes' mean rewards; a class not met yet is left out; 0 at the start."""
+    total_good, good, total_bad, bad = sums.tolist()
+    means = [total / weight for total, weight in ((total_good, good), (total_bad, bad)) if weight > 0]
+    return sum(means) / len(means) if means else 0.0
