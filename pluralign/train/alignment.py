@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Iterator, Mapping
@@ -217,7 +218,13 @@ def _model(run: Run, settings: AlignOptions, train: Feedback, console: Console) 
         return load(settings.model, dtype=settings.dtype)
     texts = sorted({plain((*j.prompt, *r.messages)) for j in train for r in j.responses})
     with bar(f"making {settings.model}", None, console) as step:
-        return load(settings.model, texts=texts, seed=settings.seed, steps=settings.pretrain_steps, progress=step)
+        model, tokenizer = load(
+            settings.model, texts=texts, seed=settings.seed, steps=settings.pretrain_steps, progress=step
+        )
+    if _is_main():
+        # Made once: what is resumed, evaluated and compared with is this very model.
+        _save_whole(saved, model, tokenizer)
+    return model, tokenizer
 
 
 def _with_adapters(model: Any, settings: AlignOptions) -> Any:
@@ -312,19 +319,22 @@ def _record_reference(run: Run, settings: AlignOptions, model: Any) -> None:
 
 
 def _save_model(run: Run, trainer: PolicyTrainer, tokenizer: Any) -> None:
-    """The result under its final name only once it is whole."""
-    half, whole = run.path / ".model", run.path / "model"
+    """The result, adapters merged into it; the adapters alone beside it."""
     policy = trainer.accelerator.unwrap_model(trainer.model)
     if hasattr(policy, "merge_and_unload"):
         policy.save_pretrained(run.path / "adapter")
         policy = policy.merge_and_unload()
-    policy.save_pretrained(half)
+    _save_whole(run.path / "model", policy, tokenizer)
+
+
+def _save_whole(folder: Path, model: Any, tokenizer: Any) -> None:
+    """Save under another name and rename, so that a folder of this name is always complete."""
+    half = folder.with_name(f".{folder.name}")
+    model.save_pretrained(half)
     tokenizer.save_pretrained(half)
-    if whole.exists():
-        for file in whole.iterdir():
-            file.unlink()
-        whole.rmdir()
-    half.rename(whole)
+    if folder.exists():
+        shutil.rmtree(folder)
+    half.rename(folder)
 
 
 def _newest_checkpoint(folder: Path) -> Path | None:

@@ -1,0 +1,61 @@
+"""`pluralign evaluate`: what a run learnt, measured on held-out feedback."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pluralign.errors import OptionError
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="The folder that align wrote.")],
+    data: Annotated[str | None, typer.Argument(help="Held-out feedback; the run's own when left out.")] = None,
+    name: Annotated[str, typer.Option(help="Name of the evaluation within the run.")] = "heldout",
+    scorer: Annotated[str | None, typer.Option(help="module:function of (prompt, response), for the win rate.")] = None,
+    cluster: Annotated[str, typer.Option(help="What rows share: prompt, annotator, a column, meta.NAME.")] = "prompt",
+    slice: Annotated[list[str] | None, typer.Option(help="Also by this column or meta.NAME; repeatable.")] = None,
+    samples: Annotated[int, typer.Option(help="Prompts to draw responses to; 0 for none.")] = 64,
+    max_new_tokens: Annotated[int, typer.Option(help="Length limit of drawn responses.")] = 128,
+    seed: Annotated[int, typer.Option(help="Of samples and resampling.")] = 0,
+) -> None:
+    """Held-out accuracy, calibration, displacement, KL and win rate of a run, with intervals.
+
+    Example: pluralign evaluate runs/simpo heldout.jsonl --scorer mypackage.rewards:helpfulness
+    """
+    from pluralign.evaluate import evaluate as run_evaluate
+
+    result = run_evaluate(
+        run,
+        data,
+        name=name,
+        scorer=load_function(scorer) if scorer else None,
+        cluster=cluster,
+        slices=slice or (),
+        samples=samples,
+        max_new_tokens=max_new_tokens,
+        seed=seed,
+    )
+    print(result)
+    print(f"written to {result.path}; next: pluralign report {run}")
+
+
+def load_function(name: str) -> Callable[[str, str], float]:
+    """The function in `module:function`.
+
+    >>> load_function("operator:eq")("a", "a")
+    True
+    """
+    import importlib
+
+    module, colon, function = name.partition(":")
+    if not colon:
+        raise OptionError(f"--scorer {name}: write it as module:function")
+    try:
+        found: Callable[[str, str], float] = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise OptionError(f"--scorer {name}: {error}") from None
+    return found

@@ -1,0 +1,74 @@
+"""Held-out pairs under the policy and its reference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from pluralign.evaluate.figures import Array
+from pluralign.feedback import Feedback
+from pluralign.objectives import Need, dpo
+from pluralign.policy.encode import Encoder
+from pluralign.policy.logprobs import logprobs
+from pluralign.train.batches import Examples, batch_of, policy_batch
+from pluralign.train.data import Prepared, prepare
+from pluralign.train.run import Run
+
+
+@dataclass
+class PairScores:
+    """N pairs, the preferred response first. All arrays are [N, 2]; `index` [N] is the row of the feedback.
+
+    reward: the objective's implied reward. logp, ref_logp: sums over tokens. length: tokens.
+    """
+
+    index: Array
+    reward: Array
+    logp: Array
+    ref_logp: Array
+    length: Array
+    prepared: Prepared
+
+
+@torch.no_grad()
+def score_pairs(
+    run: Run,
+    feedback: Feedback,
+    model: Any,
+    reference: Any,
+    tokenizer: Any,
+    *,
+    batch_size: int = 16,
+    progress: Callable[[int], None] = lambda _: None,
+) -> PairScores:
+    """Score every usable pair with the limits and the objective of the run."""
+    options = run.config["options"]
+    encoder = Encoder(
+        tokenizer, max_length=options.get("max_length", 1024), truncation=options.get("truncation", "keep_end")
+    )
+    # DPO's view of a row is the plain pair, whatever the run was trained on.
+    prepared = prepare(feedback, dpo, encoder)
+    examples = Examples(prepared.rows)
+    goal, goal_options = run.objective, run.objective_options
+    parts: dict[str, list[torch.Tensor]] = {"reward": [], "logp": [], "ref_logp": [], "length": []}
+    model.eval()
+    reference.eval()
+    prompt = Need.PROMPT in goal.needs(**goal_options)
+    for start in range(0, len(examples), batch_size):
+        items = [examples[i] for i in range(start, min(start + batch_size, len(examples)))]
+        inputs = batch_of(items, pad_id=tokenizer.pad_token_id)
+        inputs.pop("beta", None)
+        inputs["ref_logp"] = logprobs(reference, inputs["tokens"].to(reference.device)).logp.cpu()
+        scored = logprobs(model, inputs["tokens"].to(model.device), prompt=prompt)
+        batch = policy_batch(inputs, scored, None)
+        parts["reward"].append(goal.score(batch, **goal_options).values)
+        parts["logp"].append(scored.logp)
+        parts["ref_logp"].append(inputs["ref_logp"])
+        parts["length"].append(scored.length)
+        progress(start + len(items))
+    arrays = {name: torch.cat(values).double().cpu().numpy() for name, values in parts.items()}
+    return PairScores(index=np.array([row.index for row in prepared.rows]), prepared=prepared, **arrays)
