@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pluralign.errors import BadRow, FeedbackError
-from pluralign.feedback import convert, split
+from pluralign.feedback import audit, convert, filter, split
+from pluralign.feedback.audit import Audit
 from pluralign.feedback.fingerprint import fingerprint
 from pluralign.feedback.formats import formats
 from pluralign.feedback.record import SCHEMA, Judgement, from_row
@@ -188,6 +189,14 @@ class Feedback:
     def ratings(self) -> Feedback:
         """One rated response a row; see `convert.ratings`."""
         return convert.ratings(self)
+
+    def audit(self, **options: Any) -> Audit:
+        """What is in the rows and what is wrong with them; options as in `pluralign.feedback.audit.audit`."""
+        return audit.audit(self.table, **options)
+
+    def filter(self, *drop: str, audit: Audit | None = None) -> tuple[Feedback, Feedback]:
+        """The rows kept and the rows dropped by findings of the audit, by name; see `filter.filter`."""
+        return filter.filter(self, drop, audit or self.audit())
 
     def split(self, test: float = 0.1, *, by: split.Key = "prompt", seed: int = 0) -> tuple[Feedback, Feedback]:
         """Train and test parts that share no group; see `split.split`."""

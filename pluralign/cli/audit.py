@@ -1,0 +1,55 @@
+"""`pluralign audit`: what is in a feedback file and what is wrong with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pluralign.cli._options import Columns, Format, Strict, columns_mapping
+
+
+def audit(
+    source: Annotated[list[str], typer.Argument(help="File, folder or hub name; give two to compare them as well.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="The page to write; a .json of the same name goes beside it.")
+    ] = Path("audit.html"),
+    max_length: Annotated[
+        int | None, typer.Option(help="Report what this limit on prompt plus response would cut.", min=1)
+    ] = None,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(help="Tokenizer (name or folder) to count lengths with; words between blanks without one."),
+    ] = None,
+    format: Format = None,
+    columns: Columns = None,
+    strict: Strict = False,
+) -> None:
+    """Look feedback over: duplicates, contradictions, what wins, who agrees, what is cut. A table here, and a page.
+
+    Example: pluralign audit train.jsonl test.jsonl --max-length 1024 --tokenizer Qwen/Qwen3-0.6B --out audit.html
+    """
+    import pyarrow as pa
+    from rich.console import Console
+
+    from pluralign.feedback import Feedback, read
+    from pluralign.feedback.audit.tokens import tokenizer_of
+
+    console = Console(stderr=True)
+    parts = [read(one, format, columns_mapping(columns), strict=strict) for one in source]
+    for part in parts:
+        console.print(str(part.report), markup=False, highlight=False)
+    tokenize = tokenizer_of(tokenizer) if tokenizer else None
+    tables = [part.table.replace_schema_metadata(None) for part in parts]
+    feedback = parts[0] if len(parts) == 1 else Feedback(pa.concat_tables(tables))
+    with console.status("audit") as status:
+        result = feedback.audit(
+            max_length=max_length,
+            tokenize=tokenize,
+            unit=f"tokens of {tokenizer}" if tokenizer else None,
+            progress=lambda step: status.update(f"audit: {step}"),
+        )
+    Console().print(result.table())
+    page, data = result.to_html(out), result.to_json(out.with_suffix(".json"))
+    console.print(f"wrote {page} and {data}", markup=False, highlight=False)
