@@ -2,7 +2,7 @@
 
     python benchmarks/audit.py [ROWS]
 
-Writes seeded rows (a prompt and two replies each, 620 characters a row on average, a part of them near-copies, with 500
+Writes seeded rows (a prompt and two replies each, about 620 characters a row, a part of them near-copies, with 500
 annotators and 20 models) to a Parquet file, audits it in a process of its own, and prints a table row.
 """
 
@@ -47,7 +47,7 @@ def write(path: Path, rows: int, seed: int = 0) -> int:
     with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
         for start in range(0, rows, BATCH):
             n = min(BATCH, rows - start)
-            columns = [_texts(rng, words, popularity, n, mean) for mean in (20, 50, 50)]
+            columns = [_texts(rng, words, popularity, n, mean) for mean in (16, 42, 42)]
             for texts in columns:
                 # One text in a hundred is an earlier one with a word added: a planted near-copy.
                 copies = rng.choice(n, n // 100, replace=False)

@@ -25,7 +25,7 @@ def krippendorff(units: ArrayLike, labels: ArrayLike, metric: str = "nominal") -
     >>> krippendorff([1, 1, 2, 2, 3, 3], ["a", "a", "b", "b", "a", "a"])
     1.0
     >>> round(krippendorff([1, 1, 2, 2, 3, 3, 4, 4], [1, 1, 2, 2, 3, 3, 1, 2]), 4)
-    0.65
+    0.6667
     """
     return _alpha(_unit_counts(units, labels, metric), metric)
 
@@ -54,7 +54,7 @@ def _unit_counts(units: ArrayLike, labels: ArrayLike, metric: str) -> NDArray[np
         return np.column_stack((within, m, total, square))
     _, label = np.unique(np.asarray(labels)[keep], return_inverse=True)
     classes = int(label.max()) + 1 if len(label) else 0
-    table = np.bincount(unit * classes + label, minlength=len(m) * classes).reshape(len(m), -1).astype(np.float64)
+    table = np.bincount(unit * classes + label, minlength=len(m) * classes).reshape(len(m), classes).astype(np.float64)
     within = (m**2 - (table**2).sum(1)) / np.maximum(m - 1, 1) if len(m) else m
     return np.column_stack((within, table))
 

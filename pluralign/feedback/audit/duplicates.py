@@ -66,7 +66,7 @@ def responses(cells: Cells, exact: NDArray[np.int64], near: NDArray[np.int64], c
     spread = spread.filter(pl.col("p") > 1)
     if len(spread):
         under = frame.join(spread, on="exact", how="semi").sort("row")
-        later = under.filter(~pl.col("exact").is_first_distinct())["row"].unique().to_numpy()
+        later = under.filter(pl.col("prompt") != pl.col("prompt").first().over("exact"))["row"].unique().to_numpy()
         findings.append(
             count(
                 "duplicate-response",
