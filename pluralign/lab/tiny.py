@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from pluralign.errors import OptionError
+from pluralign.feedback.record import Message
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] + eos_token }}{% endfor %}"
@@ -19,6 +20,11 @@ CHAT_TEMPLATE = (
 )
 BOS, EOS, PAD = "<|begin|>", "<|end|>", "<|pad|>"
 ROLES = ("<|system|>", "<|user|>", "<|assistant|>", "<|tool|>")
+
+
+def written(messages: Iterable[Message]) -> str:
+    """Messages as the lab tokenizers' chat template writes them, plain texts as they are; what `build` learns from."""
+    return "".join(f"<|{m.role}|>{m.content or ''}{EOS}" if m.role else m.content or "" for m in messages)
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,10 @@ def without_dropout(model: torch.nn.Module) -> None:
 
 def _pretrained(name: str, dtype: str) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
+
+    # Its bars run to the end in no time and hide ours.
+    logging.disable_progress_bar()
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(name)

@@ -16,10 +16,9 @@ from typing import Any
 import torch
 from rich.console import Console
 from transformers import PrinterCallback, TrainerCallback, TrainingArguments, set_seed
-from transformers.utils import logging as transformers_logging
 
 from pluralign.errors import OptionError
-from pluralign.feedback import SCHEMA, Feedback, plain, read
+from pluralign.feedback import SCHEMA, Feedback, read
 from pluralign.objectives import Need, Objective, Rows
 from pluralign.policy.encode import Encoder
 from pluralign.policy.load import load
@@ -68,7 +67,6 @@ def align(
     if (run.path / "config.json").exists() and not resume:
         raise OptionError(f"{run.path} already holds a run; choose another folder, or continue it with --resume")
     console = Console(stderr=True, quiet=not _is_main())
-    transformers_logging.disable_progress_bar()
     train, held_out, provenance = _feedback(data if data is not None else settings.data, eval_data, settings, console)
     check_columns(train, goal)
     arguments = _arguments(run, settings, goal, training)
@@ -216,7 +214,9 @@ def _model(run: Run, settings: AlignOptions, train: Feedback, console: Console) 
         return load(str(saved), dtype=settings.dtype)
     if not settings.model.startswith("lab:"):
         return load(settings.model, dtype=settings.dtype)
-    texts = sorted({plain((*j.prompt, *r.messages)) for j in train for r in j.responses})
+    from pluralign.lab.tiny import written
+
+    texts = sorted({written((*j.prompt, *r.messages)) for j in train for r in j.responses})
     with bar(f"making {settings.model}", None, console) as step:
         model, tokenizer = load(
             settings.model, texts=texts, seed=settings.seed, steps=settings.pretrain_steps, progress=step
