@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pluralign.errors import BadRow
+from pluralign.feedback.formats._write import no_place, words
 from pluralign.feedback.record import Message, Response, text
 
 Messages = tuple[Message, ...]
@@ -43,9 +44,11 @@ def _message(m: Mapping[str, Any], field: str) -> Message:
 
 
 def unchat(messages: Messages) -> str | list[dict[str, Any]]:
-    """Messages as they were given to `chat`."""
-    if len(messages) == 1 and messages[0].role is None:
-        return messages[0].content or ""
+    """Messages as they were given to `chat`. Raises `BadRow` for what neither shape of it could say."""
+    if any(m.label is not None for m in messages):
+        no_place("label")
+    if any(m.role is None for m in messages):
+        return words(messages, "messages")
     rows = []
     for m in messages:
         row: dict[str, Any] = {"role": m.role, "content": m.content}
@@ -76,6 +79,10 @@ def transcript(value: str, field: str) -> Messages:
 
 def untranscript(messages: Messages) -> str:
     """Messages as one text of turns, the inverse of `transcript`."""
+    for m in messages:
+        if m.role not in SPEAKERS or m != Message(m.content, m.role) or m.content is None:
+            problem = f"a turn of role {m.role!r} is more than Human or Assistant and words"
+            raise BadRow("not-a-transcript", field="messages", problem=problem, remedy="choose another format")
     return "".join(f"\n\n{SPEAKERS[m.role or '']}: {m.content}" for m in messages)
 
 

@@ -10,12 +10,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from pluralign.errors import BadRow
-from pluralign.feedback.formats._fields import NOTES, Fields, listed, mapped, number
+from pluralign.feedback.formats._chat import unchat
+from pluralign.feedback.formats._fields import Fields, listed, mapped, number
 from pluralign.feedback.formats._ranks import winner_loser
 from pluralign.feedback.formats._row import NAMES, NUMBERS, ROW_FIELDS, row_fields
 from pluralign.feedback.record import Judgement, Response
 
-BESIDE = ROW_FIELDS | {"annotator_kind", "annotator_attributes", "positions", "tools", "source", "split"}
+HOLDS = ROW_FIELDS | {"prompt", "responses", "annotator_kind", "annotator_attributes", "positions", "tools"}
+BESIDE = (HOLDS - {"prompt", "responses"}) | {"source", "split"}
 
 
 def beside(fields: Fields) -> dict[str, Any]:
@@ -31,14 +33,14 @@ def beside(fields: Fields) -> dict[str, Any]:
 
 
 def columns_beside(j: Judgement) -> dict[str, Any]:
-    """The columns that `beside` reads back, and what a reader did not understand."""
+    """The columns that `beside` reads back."""
     names = (*NUMBERS, *NAMES, "annotator_kind", "annotator_attributes", "tools")
     found = {key: getattr(j, key) for key in names if getattr(j, key) is not None}
     if j.time is not None:
         found["time"] = j.time.isoformat()
     if j.positions is not None:
         found["positions"] = list(j.positions)
-    return found | {key: value for key, value in j.meta.items() if key != NOTES}
+    return found
 
 
 def about(fields: Fields, side: str) -> dict[str, Any]:
@@ -77,6 +79,14 @@ def only(j: Judgement) -> Response:
         problem = f"there are {len(j.responses)} where this shape holds one"
         raise BadRow("not-one-response", field="responses", problem=problem, remedy="convert the judgements first")
     return j.responses[0]
+
+
+def prompt_of(j: Judgement) -> str | list[dict[str, Any]]:
+    """The prompt in the shape of its responses, where there is none as well."""
+    texts = [unchat(r.messages) for r in j.responses]
+    prompt = "" if not j.prompt and texts and all(isinstance(t, str) for t in texts) else unchat(j.prompt)
+    same_shape(prompt, *texts)
+    return prompt
 
 
 def same_shape(*values: Any) -> None:

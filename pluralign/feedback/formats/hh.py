@@ -11,7 +11,8 @@ from pluralign.feedback.formats._fields import Fields
 from pluralign.feedback.formats._format import Format, Record
 from pluralign.feedback.formats._ranks import FIRST
 from pluralign.feedback.formats._signature import columns
-from pluralign.feedback.formats._trl import pair_columns
+from pluralign.feedback.formats._trl import HOLDS, about, beside, pair_columns
+from pluralign.feedback.formats._write import written
 from pluralign.feedback.record import Judgement, Response
 
 
@@ -23,13 +24,14 @@ def _parse(record: Record) -> Iterator[Judgement]:
         problem = "shares no turn with chosen"
         raise BadRow("no-common-prompt", field="rejected", problem=problem, remedy="leave the row out")
     fields.notes += note_divergence(sides)
-    yield fields.judgement(prompt=prompt, responses=tuple(Response(side) for side in sides), ranks=FIRST)
+    responses = (Response(sides[0], **about(fields, "chosen")), Response(sides[1], **about(fields, "rejected")))
+    yield fields.judgement(**beside(fields), prompt=prompt, responses=responses, ranks=FIRST)
 
 
 def _write(j: Judgement) -> dict[str, Any]:
     chosen, rejected, beside_columns = pair_columns(j)
     sides = {"chosen": untranscript(j.prompt + chosen.messages), "rejected": untranscript(j.prompt + rejected.messages)}
-    return sides | beside_columns
+    return written(j, sides | beside_columns, holds=HOLDS | {"ranks"})
 
 
 def _marked(row: Mapping[str, Any]) -> bool:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from pluralign.feedback.formats._fields import NOTES, Fields
+from pluralign.feedback.formats._fields import Fields
 from pluralign.feedback.formats._format import Format, Record
 from pluralign.feedback.formats._ranks import FIRST, winner_loser
 from pluralign.feedback.formats._signature import columns
-from pluralign.feedback.record import Judgement, Response, plain, text
+from pluralign.feedback.formats._write import output, words, written
+from pluralign.feedback.record import Judgement, Response, text
 
 
 def _parse(record: Record) -> Iterator[Judgement]:
@@ -25,9 +26,10 @@ def _parse(record: Record) -> Iterator[Judgement]:
 
 def _write(j: Judgement) -> dict[str, Any]:
     chosen, rejected = winner_loser(j)
-    row = {"prompt": plain(j.prompt), "chosen": plain(chosen.messages), "chosen_model": chosen.model}
-    row |= {"rejected": plain(rejected.messages), "rejected_model": rejected.model, "subset": j.context}
-    return row | ({"id": j.id} if j.id is not None else {}) | {k: v for k, v in j.meta.items() if k != NOTES}
+    row = {"prompt": words(j.prompt, "prompt"), "chosen": output(chosen), "chosen_model": chosen.model}
+    row |= {"rejected": output(rejected), "rejected_model": rejected.model, "subset": j.context}
+    row |= {"id": j.id} if j.id is not None else {}
+    return written(j, row, holds=("prompt", "responses", "ranks", "context", "id"))
 
 
 FORMAT = Format(

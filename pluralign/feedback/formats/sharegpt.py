@@ -10,7 +10,8 @@ from pluralign.feedback.formats._fields import Fields, listed
 from pluralign.feedback.formats._format import Format, Record
 from pluralign.feedback.formats._ranks import FIRST
 from pluralign.feedback.formats._signature import columns
-from pluralign.feedback.formats._trl import beside, columns_beside, pair_columns
+from pluralign.feedback.formats._trl import HOLDS, about, beside, columns_about, columns_beside, pair_columns
+from pluralign.feedback.formats._write import written
 from pluralign.feedback.record import Judgement, Message, Response
 
 ROLES = {"human": "user", "gpt": "assistant", "system": "system", "tool": "tool"}
@@ -22,10 +23,12 @@ def _parse(record: Record) -> Iterator[Judgement]:
     fields = Fields(record)
     turns = tuple(_message(turn) for turn in listed(fields.require("conversations"), "conversations"))
     if "chosen" in fields or "rejected" in fields:
-        sides = tuple(Response((_message(fields.require(side)),)) for side in ("chosen", "rejected"))
+        sides = tuple(
+            Response((_message(fields.require(side)),), **about(fields, side)) for side in ("chosen", "rejected")
+        )
         yield fields.judgement(**beside(fields), prompt=turns, responses=sides, ranks=FIRST)
     else:
-        yield fields.judgement(**beside(fields), responses=(Response(turns),))
+        yield fields.judgement(**beside(fields), responses=(Response(turns, **about(fields, "text")),))
 
 
 def _message(turn: Mapping[str, Any]) -> Message:
@@ -42,18 +45,23 @@ def _message(turn: Mapping[str, Any]) -> Message:
 
 
 def _turn(m: Message) -> dict[str, Any]:
-    return {"from": SPEAKERS[m.role or "user"], "value": m.content, **(m.extra or {})}
+    if m.role not in SPEAKERS or m.label is not None:
+        problem = f"a turn of role {m.role!r} has no speaker here"
+        raise BadRow("would-be-lost", field="messages", problem=problem, remedy="choose another format")
+    return {"from": SPEAKERS[m.role], "value": m.content, **(m.extra or {})}
 
 
 def _write(j: Judgement) -> dict[str, Any]:
     if len(j.responses) == 1 and not j.prompt:
-        return {"conversations": [_turn(m) for m in j.responses[0].messages]} | columns_beside(j)
+        row = {"conversations": [_turn(m) for m in j.responses[0].messages]} | columns_about(j.responses[0], "text")
+        return written(j, row | columns_beside(j), holds=HOLDS)
     chosen, rejected, beside_columns = pair_columns(j)
     if len(chosen.messages) != 1 or len(rejected.messages) != 1:
         problem = "a side has more or less than one turn"
         raise BadRow("not-one-turn", field="responses", problem=problem, remedy="write another format")
     sides = {"chosen": _turn(chosen.messages[0]), "rejected": _turn(rejected.messages[0])}
-    return {"conversations": [_turn(m) for m in j.prompt]} | sides | beside_columns
+    row = {"conversations": [_turn(m) for m in j.prompt]} | sides | beside_columns
+    return written(j, row, holds=HOLDS | {"ranks"})
 
 
 def _spoken(row: Mapping[str, Any]) -> bool:

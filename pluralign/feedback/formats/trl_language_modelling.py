@@ -8,7 +8,8 @@ from typing import Any
 from pluralign.feedback.formats._chat import chat, unchat
 from pluralign.feedback.formats._fields import Fields
 from pluralign.feedback.formats._format import Format, Record, Sample
-from pluralign.feedback.formats._trl import BESIDE, about, beside, columns_about, columns_beside, only
+from pluralign.feedback.formats._trl import BESIDE, HOLDS, about, beside, columns_about, columns_beside, only
+from pluralign.feedback.formats._write import written
 from pluralign.feedback.record import Judgement, Response
 
 
@@ -21,9 +22,9 @@ def _parse(record: Record) -> Iterator[Judgement]:
 
 def _write(j: Judgement) -> dict[str, Any]:
     response = only(j)
-    whole = unchat(j.prompt + response.messages)
+    whole = unchat(response.messages)
     key = "text" if isinstance(whole, str) else "messages"
-    return {key: whole} | columns_about(response, "text") | columns_beside(j)
+    return written(j, {key: whole} | columns_about(response, "text") | columns_beside(j), holds=HOLDS - {"prompt"})
 
 
 def _detect(sample: Sample) -> tuple[int, str] | None:

@@ -10,7 +10,8 @@ from pluralign.feedback.formats._fields import Fields
 from pluralign.feedback.formats._format import Format, Record
 from pluralign.feedback.formats._ranks import FIRST
 from pluralign.feedback.formats._signature import columns
-from pluralign.feedback.formats._trl import about, beside, pair_columns, same_shape
+from pluralign.feedback.formats._trl import HOLDS, about, beside, pair_columns, prompt_of, same_shape
+from pluralign.feedback.formats._write import written
 from pluralign.feedback.record import Judgement, Response
 
 
@@ -25,8 +26,8 @@ def _parse(record: Record) -> Iterator[Judgement]:
 
 def _write(j: Judgement) -> dict[str, Any]:
     chosen, rejected, beside_columns = pair_columns(j)
-    texts = {"prompt": unchat(j.prompt), "chosen": unchat(chosen.messages), "rejected": unchat(rejected.messages)}
-    return texts | beside_columns
+    texts = {"prompt": prompt_of(j), "chosen": unchat(chosen.messages), "rejected": unchat(rejected.messages)}
+    return written(j, texts | beside_columns, holds=HOLDS | {"ranks"})
 
 
 FORMAT = Format(

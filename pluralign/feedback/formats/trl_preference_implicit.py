@@ -11,7 +11,8 @@ from pluralign.feedback.formats._fields import Fields
 from pluralign.feedback.formats._format import Format, Record
 from pluralign.feedback.formats._ranks import FIRST
 from pluralign.feedback.formats._signature import columns
-from pluralign.feedback.formats._trl import about, beside, pair_columns, same_shape
+from pluralign.feedback.formats._trl import HOLDS, about, beside, pair_columns, same_shape
+from pluralign.feedback.formats._write import words, written
 from pluralign.feedback.record import Judgement, Message, Response, text
 
 
@@ -51,13 +52,14 @@ def shared_words(first: str, second: str) -> int:
 
 def _write(j: Judgement) -> dict[str, Any]:
     chosen, rejected, beside_columns = pair_columns(j)
-    return {"chosen": _whole(j.prompt, chosen), "rejected": _whole(j.prompt, rejected)} | beside_columns
+    sides = {"chosen": _whole(j.prompt, chosen), "rejected": _whole(j.prompt, rejected)}
+    return written(j, sides | beside_columns, holds=HOLDS | {"ranks"})
 
 
 def _whole(prompt: tuple[Message, ...], response: Response) -> str | list[dict[str, Any]]:
     messages = prompt + response.messages
     if all(m.role is None for m in messages):
-        return "".join(m.content or "" for m in messages)
+        return words(prompt, "prompt") + words(response.messages, "responses")
     return unchat(messages)
 
 

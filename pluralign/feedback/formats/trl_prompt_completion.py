@@ -9,7 +9,17 @@ from pluralign.feedback.formats._chat import chat, unchat
 from pluralign.feedback.formats._fields import Fields
 from pluralign.feedback.formats._format import Format, Record
 from pluralign.feedback.formats._signature import columns
-from pluralign.feedback.formats._trl import about, beside, columns_about, columns_beside, only, same_shape
+from pluralign.feedback.formats._trl import (
+    HOLDS,
+    about,
+    beside,
+    columns_about,
+    columns_beside,
+    only,
+    prompt_of,
+    same_shape,
+)
+from pluralign.feedback.formats._write import written
 from pluralign.feedback.record import Judgement, Response
 
 
@@ -23,8 +33,8 @@ def _parse(record: Record) -> Iterator[Judgement]:
 
 def _write(j: Judgement) -> dict[str, Any]:
     response = only(j)
-    row = {"prompt": unchat(j.prompt), "completion": unchat(response.messages)}
-    return row | columns_about(response, "completion") | columns_beside(j)
+    row = {"prompt": prompt_of(j), "completion": unchat(response.messages)}
+    return written(j, row | columns_about(response, "completion") | columns_beside(j), holds=HOLDS)
 
 
 FORMAT = Format(

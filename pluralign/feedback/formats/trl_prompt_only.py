@@ -8,7 +8,8 @@ from typing import Any
 from pluralign.feedback.formats._chat import chat, unchat
 from pluralign.feedback.formats._fields import Fields
 from pluralign.feedback.formats._format import Format, Record, Sample
-from pluralign.feedback.formats._trl import BESIDE, beside, columns_beside
+from pluralign.feedback.formats._trl import BESIDE, HOLDS, beside, columns_beside
+from pluralign.feedback.formats._write import written
 from pluralign.feedback.record import Judgement
 
 
@@ -19,7 +20,7 @@ def _parse(record: Record) -> Iterator[Judgement]:
 
 
 def _write(j: Judgement) -> dict[str, Any]:
-    return {"prompt": unchat(j.prompt)} | columns_beside(j)
+    return written(j, {"prompt": unchat(j.prompt)} | columns_beside(j), holds=HOLDS - {"responses"})
 
 
 def _detect(sample: Sample) -> tuple[int, str] | None:

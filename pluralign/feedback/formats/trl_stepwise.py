@@ -9,7 +9,8 @@ from pluralign.errors import BadRow
 from pluralign.feedback.formats._fields import Fields, listed, number
 from pluralign.feedback.formats._format import Format, Record
 from pluralign.feedback.formats._signature import columns
-from pluralign.feedback.formats._trl import about, beside, columns_about, columns_beside, only
+from pluralign.feedback.formats._trl import HOLDS, about, beside, columns_about, columns_beside, only
+from pluralign.feedback.formats._write import words, written
 from pluralign.feedback.record import Judgement, Message, Response, text
 
 
@@ -39,9 +40,9 @@ def _write(j: Judgement) -> dict[str, Any]:
         raise BadRow("no-label", field="responses", problem=problem, remedy="grade every step or write another format")
     # TRL's own labels are booleans; grades between 0 and 1 stay numbers.
     truths = [bool(label) for label in labels] if set(labels) <= {0.0, 1.0} else labels
-    steps = [m.content for m in response.messages]
-    row = {"prompt": "".join(m.content or "" for m in j.prompt), "completions": steps, "labels": truths}
-    return row | columns_about(response, "completions") | columns_beside(j)
+    steps = [words((Message(m.content, m.role, extra=m.extra),), "responses") for m in response.messages]
+    row = {"prompt": words(j.prompt, "prompt"), "completions": steps, "labels": truths}
+    return written(j, row | columns_about(response, "completions") | columns_beside(j), holds=HOLDS)
 
 
 FORMAT = Format(

@@ -10,7 +10,17 @@ from pluralign.feedback.formats._chat import chat, unchat
 from pluralign.feedback.formats._fields import Fields
 from pluralign.feedback.formats._format import Format, Record
 from pluralign.feedback.formats._signature import columns
-from pluralign.feedback.formats._trl import about, beside, columns_about, columns_beside, only, same_shape
+from pluralign.feedback.formats._trl import (
+    HOLDS,
+    about,
+    beside,
+    columns_about,
+    columns_beside,
+    only,
+    prompt_of,
+    same_shape,
+)
+from pluralign.feedback.formats._write import written
 from pluralign.feedback.record import Judgement, Response
 
 
@@ -28,8 +38,9 @@ def _write(j: Judgement) -> dict[str, Any]:
     if j.thumb is None:
         problem = "the response is neither good nor bad"
         raise BadRow("no-label", field="thumb", problem=problem, remedy="turn the judgements into thumbs first")
-    row = {"prompt": unchat(j.prompt), "completion": unchat(response.messages), "label": j.thumb}
-    return row | columns_about(response, "completion") | columns_beside(j)
+    row = {"prompt": prompt_of(j), "completion": unchat(response.messages), "label": j.thumb}
+    row |= columns_about(response, "completion") | columns_beside(j)
+    return written(j, row, holds=HOLDS | {"thumb"})
 
 
 FORMAT = Format(
