@@ -6,7 +6,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from format_samples import ASPECTS, SAMPLES, USER, assistant, prism, tree
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +13,8 @@ import pluralign
 from pluralign.errors import BadRow, FeedbackError
 from pluralign.feedback.formats import Record, Sample, formats
 from pluralign.feedback.record import Judgement, Message, Response, from_row, to_row
+
+from .format_samples import ASPECTS, SAMPLES, USER, assistant, prism, tree
 
 # Read from files that are not rows, or from folders: they have tests of their own.
 NOT_ROWS = {
