@@ -59,12 +59,13 @@ def clustered_wilson(values: ArrayLike, clusters: ArrayLike, level: float = 0.95
     p = float(v.mean())
     if g == n:
         return wilson(p * n, n, level)
-    if g == 1 or p in (0.0, 1.0):
+    spread = float(v.var())
+    if g == 1 or spread == 0:
         # Between-cluster variance cannot be seen here, so only the clusters count as evidence.
         return wilson(p * g, g, level)
     residual = np.bincount(group, weights=v - p)
     variance = g / (g - 1) * float(residual @ residual) / n**2
-    effect = max(1.0, variance / (p * (1 - p) / n))
+    effect = max(1.0, variance / (spread / n))
     return wilson(p * n / effect, n / effect, level)
 
 
