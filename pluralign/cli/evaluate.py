@@ -15,7 +15,9 @@ def evaluate(
     run: Annotated[Path, typer.Argument(help="The folder that align wrote.")],
     data: Annotated[str | None, typer.Argument(help="Held-out feedback; the run's own when left out.")] = None,
     name: Annotated[str, typer.Option(help="Name of the evaluation within the run.")] = "heldout",
-    scorer: Annotated[str | None, typer.Option(help="module:function of (prompt, response), for the win rate.")] = None,
+    scorer: Annotated[
+        str | None, typer.Option(help="For the win rate: length, or module:function of (prompt, response).")
+    ] = None,
     cluster: Annotated[str, typer.Option(help="What rows share: prompt, annotator, a column, meta.NAME.")] = "prompt",
     slice: Annotated[list[str] | None, typer.Option(help="Also by this column or meta.NAME; repeatable.")] = None,
     samples: Annotated[int, typer.Option(help="Prompts to draw responses to; 0 for none.")] = 64,
@@ -44,16 +46,20 @@ def evaluate(
 
 
 def load_function(name: str) -> Callable[[str, str], float]:
-    """The function in `module:function`.
+    """The function in `module:function`, or `length`: characters of the response, the scorer that others must beat.
 
     >>> load_function("operator:eq")("a", "a")
     True
+    >>> load_function("length")("a prompt", "four")
+    4
     """
     import importlib
 
+    if name == "length":
+        return lambda prompt, response: len(response)
     module, colon, function = name.partition(":")
     if not colon:
-        raise OptionError(f"--scorer {name}: write it as module:function")
+        raise OptionError(f"--scorer {name}: write it as module:function, or length")
     try:
         found: Callable[[str, str], float] = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError) as error:

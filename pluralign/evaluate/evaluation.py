@@ -16,9 +16,10 @@ from pluralign.errors import OptionError
 from pluralign.evaluate.figures import Array, Clusters, calibration, histogram, mean, preferred, share
 from pluralign.feedback import Judgement, read
 from pluralign.feedback.convert import prompt_key
-from pluralign.feedback.record import plain
+from pluralign.feedback.record import Response, plain
 from pluralign.feedback.storage import whole_file
 from pluralign.progress import bar
+from pluralign.train.data import sides
 from pluralign.train.run import Run
 
 SMALL = 30
@@ -156,20 +157,18 @@ def _differences(rankings: dict[str, tuple[Array, Any]], clusters: Clusters, see
     }
 
 
-def _ordered(j: Judgement) -> tuple[Any, Any]:
-    """The two responses, the preferred one first."""
-    lead = j.strength if j.strength is not None else (0.5 if j.probability is None else j.probability) - 0.5
-    first, second = j.responses
-    swap = j.ranks[0] > j.ranks[1] if j.ranks and None not in j.ranks and j.ranks[0] != j.ranks[1] else lead < 0  # type: ignore[operator]
-    return (second, first) if swap else (first, second)
+def _ordered(j: Judgement) -> tuple[Response, Response]:
+    """The two responses, the preferred one first: in the order in which they were scored."""
+    first, _, _ = sides(j)
+    return j.responses[first], j.responses[1 - first]
 
 
 def _first_shown(j: Judgement) -> int:
     """+1 where the preferred response was shown first, -1 where last, 0 where that is not known."""
     if j.positions is None or j.positions[0] == j.positions[1]:
         return 0
-    preferred_place = j.responses.index(_ordered(j)[0])
-    return 1 if j.positions[preferred_place] < j.positions[1 - preferred_place] else -1
+    first, _, _ = sides(j)
+    return 1 if j.positions[first] < j.positions[1 - first] else -1
 
 
 def _value(j: Judgement, by: str | Callable[[Judgement], Any]) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from pluralign.errors import FeedbackError
 from pluralign.evaluate.figures import Array
 from pluralign.feedback import Feedback
 from pluralign.objectives import Need, dpo
@@ -51,7 +52,14 @@ def score_pairs(
         tokenizer, max_length=options.get("max_length", 1024), truncation=options.get("truncation", "keep_end")
     )
     # DPO's view of a row is the plain pair, whatever the run was trained on.
-    prepared = prepare(feedback, dpo, encoder)
+    prepared = prepare(feedback.without("margin", "beta"), dpo, encoder)
+    # Training learns from a chance of one half; there is no side of it that a ranking could get right.
+    even = [row for row in prepared.rows if row.probability == 0.5]
+    if even:
+        prepared.rows = [row for row in prepared.rows if row.probability != 0.5]
+        prepared.dropped["tie"] += len(even)
+    if not prepared.rows:
+        raise FeedbackError(f"none of the {len(feedback):,} rows prefers one response; there is nothing to rank")
     examples = Examples(prepared.rows)
     goal, goal_options = run.objective, run.objective_options
     parts: dict[str, list[torch.Tensor]] = {"reward": [], "logp": [], "ref_logp": [], "length": []}
@@ -61,7 +69,6 @@ def score_pairs(
     for start in range(0, len(examples), batch_size):
         items = [examples[i] for i in range(start, min(start + batch_size, len(examples)))]
         inputs = batch_of(items, pad_id=tokenizer.pad_token_id)
-        inputs.pop("beta", None)
         inputs["ref_logp"] = logprobs(reference, inputs["tokens"].to(reference.device)).logp.cpu()
         scored = logprobs(model, inputs["tokens"].to(model.device), prompt=prompt)
         batch = policy_batch(inputs, scored, None)

@@ -112,7 +112,7 @@ def kind_for(feedback: Feedback, objective: Objective) -> Rows:
 def _row(j: Judgement, index: int, kind: Rows, objective: Objective, encoder: Encoder) -> Row:
     if kind is not Rows.PAIRS:
         return _single(j, index, kind, encoder)
-    first, probability, margin = _sides(j)
+    first, probability, margin = sides(j)
     responses = [j.responses[first].messages, j.responses[1 - first].messages]
     if any(not messages for messages in responses):
         raise BadRow("no-text", field="responses", problem="a response has no text", remedy="join the texts first")
@@ -132,8 +132,8 @@ def _row(j: Judgement, index: int, kind: Rows, objective: Objective, encoder: En
     )
 
 
-def _sides(j: Judgement) -> tuple[int, float | None, float | None]:
-    """Which response is preferred, the chance that it is, and by how much."""
+def sides(j: Judgement) -> tuple[int, float | None, float | None]:
+    """Which response is preferred (0 or 1), the chance that it is, and by how much; `BadRow` where neither is."""
     if len(j.responses) != 2:
         raise BadRow("not-a-pair", field="responses", problem="is not a pair", remedy="convert with --as pairs")
     ranks = j.ranks

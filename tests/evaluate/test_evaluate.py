@@ -1,0 +1,277 @@
+"""`evaluate` on a small aligned model: what every figure must agree with, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+import pluralign
+from pluralign.cli import app
+from pluralign.errors import FeedbackError, OptionError, PluralignError
+from pluralign.train.run import Run
+
+KIND = ["thank you dear friend", "with warm regards", "how lovely of you"]
+COLD = ["no", "do it yourself please now", "go away from here"]
+QUICK: dict[str, Any] = {"max_steps": 20, "pretrain_steps": 25, "learning_rate": 1e-3, "max_length": 64}
+
+
+def pairs(n: int, seed: int = 0, **columns: Any) -> list[dict[str, Any]]:
+    """Kind words are preferred to cold ones."""
+    rng = random.Random(seed)
+    return [
+        {
+            "prompt": f"write note {i % (n // 2)} to {rng.choice(['Ann', 'Bob', 'Cy'])}",
+            "chosen": rng.choice(KIND),
+            "rejected": rng.choice(COLD),
+            **columns,
+        }
+        for i in range(n)
+    ]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("runs") / "dpo"
+    return pluralign.align(pairs(120), "lab:tiny", "dpo", output_dir=folder, eval_data=0.4, **QUICK)
+
+
+@pytest.fixture(scope="module")
+def figures(run: Run) -> dict[str, Any]:
+    found: dict[str, Any] = pluralign.evaluate(
+        run, samples=6, max_new_tokens=8, scorer=lambda prompt, response: len(response)
+    ).figures
+    return found
+
+
+@pytest.fixture(scope="module")
+def untouched(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The same run with the reference where the policy should be."""
+    folder = tmp_path_factory.mktemp("runs") / "untouched"
+    shutil.copytree(run.path, folder)
+    shutil.rmtree(folder / "model")
+    shutil.copytree(run.path / "reference", folder / "model")
+    return Run.open(folder)
+
+
+def test_a_taste_that_was_learnt_is_seen_clear_of_chance_the_reference_and_length(figures):
+    assert figures["accuracy"]["implicit reward"]["low"] > 0.7
+    for gap in figures["difference"].values():
+        assert gap["low"] > 0
+    assert figures["displacement"]["rejected"]["high"] < 0
+
+
+def test_a_model_equal_to_its_reference_has_nothing_to_show(untouched):
+    figures = pluralign.evaluate(untouched, samples=5, max_new_tokens=8, scorer=lambda p, r: len(r)).figures
+    accuracy = figures["accuracy"]
+    assert accuracy["implicit reward"]["value"] == 0.5
+    assert accuracy["policy log-prob"] == accuracy["reference log-prob"]
+    assert accuracy["policy mean log-prob"] == accuracy["reference mean log-prob"]
+    assert figures["displacement"]["chosen"]["value"] == 0
+    assert figures["displacement"]["chosen_fell"]["value"] == 0
+    assert figures["calibration"]["log_loss"]["value"] == pytest.approx(np.log(2))
+    drawn = figures["generations"]
+    # The same seed draws the same words, so every comparison is a tie.
+    assert drawn["kl"]["value"] == drawn["kl_k3"]["value"] == 0
+    assert drawn["win_rate"]["value"] == 0.5
+    assert all(e["policy"] == e["reference"] for e in drawn["examples"])
+
+
+def test_implicit_reward_and_likelihood_are_two_rankings(figures):
+    # Chen 2024: a policy may rank every pair right by reward and none by likelihood, so that both are reported.
+    assert {"implicit reward", "policy log-prob", "policy mean log-prob"} <= set(figures["accuracy"])
+
+
+def test_the_rows_beside_the_figures_give_the_figures(run, figures):
+    rows = pl.read_parquet(run.path / "evaluation" / "heldout.parquet")
+    reward = (rows["reward_chosen"] - rows["reward_rejected"]).to_numpy()
+    assert np.mean(reward > 0) == pytest.approx(figures["accuracy"]["implicit reward"]["value"])
+    # DPO's implicit reward is beta times the log-ratio.
+    beta = run.objective_options["beta"]
+    drift = (rows["logp_chosen"] - rows["ref_logp_chosen"]).to_numpy()
+    assert rows["reward_chosen"].to_numpy() == pytest.approx(beta * drift, abs=1e-5)
+    assert drift.mean() == pytest.approx(figures["displacement"]["chosen"]["value"])
+    assert np.mean(drift < 0) == pytest.approx(figures["displacement"]["chosen_fell"]["value"])
+    assert len(rows) == figures["n"] == sum(figures["margins"]["counts"])
+    assert json.loads((run.path / "evaluation" / "heldout.json").read_text()) == figures
+
+
+def test_trivial_baselines_complement_each_other(figures):
+    accuracy = figures["accuracy"]
+    assert accuracy["longer wins"]["value"] + accuracy["shorter wins"]["value"] == pytest.approx(1)
+
+
+def test_the_same_seed_gives_the_same_figures(run, figures):
+    again = pluralign.evaluate(run, name="again", samples=6, max_new_tokens=8, scorer=lambda p, r: len(r)).figures
+    assert {**again, "name": "heldout"} == figures
+
+
+def judged(n: int = 40, *, swapped: bool = False, **more: Any) -> pluralign.Feedback:
+    """The same judgements with the preferred response first or second."""
+    found = []
+    for row in pairs(n, seed=5):
+        sides = [row["chosen"], row["rejected"]]
+        found.append(
+            {
+                "prompt": row["prompt"],
+                "responses": sides[::-1] if swapped else sides,
+                "ranks": [2, 1] if swapped else [1, 2],
+                **more,
+            }
+        )
+    return from_rows(found)
+
+
+def from_rows(rows: list[dict[str, Any]]) -> pluralign.Feedback:
+    from pluralign.feedback import Judgement, Response
+    from pluralign.feedback.record import text
+
+    return pluralign.Feedback.from_judgements(
+        Judgement(
+            **{
+                **row,
+                "prompt": text(row["prompt"]),
+                "responses": tuple(Response(text(words)) for words in row["responses"]),
+                "ranks": row.get("ranks") and tuple(row["ranks"]),
+            }
+        )
+        for row in rows
+    )
+
+
+def test_the_order_in_which_the_responses_stand_changes_nothing(run):
+    given = {"samples": 0, "name": "order"}
+    first = pluralign.evaluate(run, judged(), **given).figures
+    second = pluralign.evaluate(run, judged(swapped=True), **given).figures
+    for part in ("accuracy", "difference", "calibration", "margins", "displacement", "slices"):
+        assert first[part] == second[part]
+    assert first["pairs"] == second["pairs"]
+
+
+def test_ranks_decide_where_a_strength_says_otherwise(run):
+    # Training takes the side that the ranks name; lengths and examples must be read from that side as well.
+    plain = pluralign.evaluate(run, judged(), samples=0, name="plain").figures
+    odd = pluralign.evaluate(run, judged(strength=-1.0, probability=0.2), samples=0, name="odd").figures
+    for part in ("accuracy", "pairs"):
+        assert odd[part] == plain[part]
+
+
+def test_a_chance_of_one_half_is_no_preference(run):
+    rows = [{"prompt": r["prompt"], "responses": [r["chosen"], r["rejected"]]} for r in pairs(20, seed=6)]
+    half, sure = [{**r, "probability": 0.5} for r in rows[:8]], [{**r, "probability": 0.9} for r in rows[8:]]
+    figures = pluralign.evaluate(run, from_rows(half + sure), samples=0, name="soft").figures
+    assert figures["n"] == 12
+    assert figures["data"]["used"] == 12
+    assert figures["data"]["dropped"] == {"tie": 8}
+    with pytest.raises(FeedbackError, match="nothing to rank"):
+        pluralign.evaluate(run, from_rows(half), samples=0, name="soft")
+
+
+def test_shown_first_is_a_baseline_only_where_the_places_are_known(run, figures):
+    assert "first shown wins" not in figures["accuracy"]
+    shown = judged(20, positions=(1, 2)), judged(20, positions=(2, 1)), judged(20, swapped=True, positions=(2, 1))
+    values = [pluralign.evaluate(run, f, samples=0, name="shown").figures["accuracy"] for f in shown]
+    assert [v["first shown wins"]["value"] for v in values] == [1.0, 0.0, 1.0]
+
+
+def test_intervals_widen_for_what_rows_share(run):
+    from dataclasses import replace
+
+    rows = [replace(j, annotator=f"a{i % 3}", meta={"batch": str(i % 4)}) for i, j in enumerate(judged())]
+    feedback = pluralign.Feedback.from_judgements(rows)
+    by_annotator = pluralign.evaluate(
+        run, feedback, samples=0, name="by", cluster="annotator", slices=["meta.batch"]
+    ).figures
+    assert (by_annotator["clusters"], by_annotator["cluster_by"]) == (3, "annotator")
+    assert {s["by"] for s in by_annotator["slices"]} >= {"length", "annotator", "meta.batch"}
+    assert all(s["small"] for s in by_annotator["slices"] if s["by"] == "annotator")
+    batches = [s["accuracy"]["n"] for s in by_annotator["slices"] if s["by"] == "meta.batch"]
+    assert batches == [10, 10, 10, 10]
+    by_prompt = pluralign.evaluate(run, feedback, samples=0, name="by").figures["accuracy"]["longer wins"]
+    wide = by_annotator["accuracy"]["longer wins"]
+    assert wide["value"] == by_prompt["value"]
+    assert wide["clusters"] < by_prompt["clusters"]
+
+
+def test_columns_that_only_training_uses_do_not_stand_in_the_way(run):
+    figures = pluralign.evaluate(run, judged(margin=0.7, beta=0.3), samples=0, name="columns").figures
+    assert figures["accuracy"] == pluralign.evaluate(run, judged(), samples=0, name="columns").figures["accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "says"),
+    [
+        ({"cluster": "nonsense"}, OptionError, "no 'nonsense'"),
+        ({"slices": ["nonsense"]}, OptionError, "no 'nonsense'"),
+    ],
+)
+def test_unknown_columns_are_named(run, options, kind, says):
+    with pytest.raises(kind, match=says):
+        pluralign.evaluate(run, samples=0, name="bad", **options)
+    assert not (run.path / "evaluation" / "bad.json").exists()
+
+
+def test_an_unfinished_run_says_how_to_finish_it(run, tmp_path):
+    folder = tmp_path / "half"
+    folder.mkdir()
+    for name in ("config.json", "data.json", "heldout.parquet", "reference.json"):
+        shutil.copy(run.path / name, folder / name)
+    with pytest.raises(OptionError, match="--resume"):
+        pluralign.evaluate(folder)
+
+
+def test_feedback_without_pairs_is_refused_in_a_sentence(run):
+    thumbs = [{"prompt": "write", "completion": "thanks", "label": True}] * 3
+    with pytest.raises(PluralignError, match="pairs"):
+        pluralign.evaluate(run, thumbs, samples=0, name="bad")
+
+
+@pytest.mark.parametrize("objective", ["simpo", "kto"])
+def test_each_objective_is_judged_by_its_own_reward(objective, tmp_path):
+    trained = pluralign.align(
+        pairs(60), "lab:tiny", objective, output_dir=tmp_path / objective, eval_data=0.4, **QUICK | {"max_steps": 6}
+    )
+    figures = pluralign.evaluate(trained, samples=0).figures
+    rows = pl.read_parquet(trained.path / "evaluation" / "heldout.parquet")
+    beta = trained.objective_options["beta"]
+    if objective == "simpo":
+        expected = beta * rows["logp_chosen"] / rows["length_chosen"]
+        assert figures["accuracy"]["implicit reward"] == figures["accuracy"]["policy mean log-prob"]
+    else:
+        expected = beta * (rows["logp_chosen"] - rows["ref_logp_chosen"])
+    assert rows["reward_chosen"].to_numpy() == pytest.approx(expected.to_numpy(), abs=1e-4)
+
+
+def test_the_command_prints_intervals_and_writes_the_file(run):
+    given = [
+        "evaluate",
+        str(run.path),
+        "--name",
+        "cli",
+        "--samples",
+        "3",
+        "--max-new-tokens",
+        "4",
+        "--scorer",
+        "length",
+    ]
+    result = CliRunner().invoke(app, given)
+    assert result.exit_code == 0, result.output
+    assert "accuracy, implicit reward: " in result.output
+    assert "win_rate of samples" in result.output
+    assert Path(run.path / "evaluation" / "cli.json").is_file()
+
+
+@pytest.mark.parametrize("name", ["nocolon", "no_such_module:f", "math:no_such_function"])
+def test_a_scorer_that_is_not_there_is_named(name):
+    from pluralign.cli.evaluate import load_function
+
+    with pytest.raises(OptionError, match="--scorer"):
+        load_function(name)

@@ -1,0 +1,123 @@
+"""Statistics over scores: the cards' properties of win rates, accuracy and calibration."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from pluralign.evaluate.figures import calibration, histogram, mean, preferred, share
+from pluralign.intervals import wilson
+
+MARGINS = arrays(np.float64, st.integers(2, 40), elements=st.floats(-6, 6, width=32))
+
+
+def alone(n: int) -> np.ndarray:
+    return np.arange(n)
+
+
+def test_a_scorer_that_cannot_tell_gets_one_half():
+    assert preferred(np.array([2.0, 0.0, -1.0])).tolist() == [1.0, 0.5, 0.0]
+
+
+@given(MARGINS)
+def test_a_ranking_and_its_opposite_share_the_pairs_out(margins):
+    assert preferred(margins).mean() + preferred(-margins).mean() == pytest.approx(1)
+
+
+def test_independent_pairs_get_the_wilson_interval():
+    figure = share(np.array([1.0] * 8 + [0.0] * 2), alone(10))
+    assert (figure.low, figure.high) == wilson(8, 10)
+    assert figure.method == "Wilson"
+
+
+def test_rows_repeated_within_their_cluster_tell_nothing_new():
+    rng = np.random.default_rng(0)
+    wins = preferred(rng.normal(0.2, 1, 80).round())  # rounding makes ties
+    once, twice = mean(wins, alone(80)), mean(np.tile(wins, 2), np.tile(alone(80), 2))
+    assert (twice.value, twice.low, twice.high) == pytest.approx((once.value, once.low, once.high))
+    a, b = share(wins, alone(80)), share(np.tile(wins, 2), np.tile(alone(80), 2))
+    assert b.high - b.low >= 0.98 * (a.high - a.low)
+    # Read as independent, the same rows would claim more than they know.
+    naive = share(np.tile(wins, 2), alone(160))
+    assert naive.high - naive.low < 0.8 * (b.high - b.low)
+
+
+@pytest.mark.parametrize("interval", [share, mean])
+def test_a_win_rate_with_ties_is_covered_at_the_stated_level(interval):
+    rng = np.random.default_rng(1)
+    truth, tries, inside = 0.45 + 0.2 / 2, 400, 0
+    for _ in range(tries):
+        wins = rng.choice([1.0, 0.5, 0.0], size=80, p=[0.45, 0.2, 0.35])
+        figure = interval(wins, alone(80))
+        inside += figure.low <= truth <= figure.high
+    # Ties vary less than a coin, so Wilson is a little wide; neither may fall clearly short of 95%.
+    assert inside / tries > 0.95 - 3 * math.sqrt(0.95 * 0.05 / tries)
+
+
+def test_a_difference_on_the_same_pairs_knows_more_than_two_separate_figures():
+    rng = np.random.default_rng(2)
+    common = rng.normal(size=300)
+    ours, theirs = preferred(common + 0.15), preferred(common)
+    paired = mean(ours - theirs, alone(300))
+    a, b = mean(ours, alone(300)), mean(theirs, alone(300))
+    assert paired.value == pytest.approx(a.value - b.value)
+    assert paired.low > 0
+    assert a.low < b.high  # apart, the two intervals overlap
+
+
+def test_no_margin_is_a_coin():
+    figures = calibration(np.zeros(10), alone(10))
+    assert figures["ece"]["value"] == pytest.approx(0)
+    assert figures["brier"]["value"] == pytest.approx(0.25)
+    assert figures["log_loss"]["value"] == pytest.approx(math.log(2))
+
+
+def test_right_by_the_same_margin_every_time_is_off_by_what_is_missing_to_one():
+    figures = calibration(np.full(12, 2.0), alone(12))
+    p = 1 / (1 + math.exp(-2))
+    assert figures["ece"]["value"] == pytest.approx(1 - p)
+    assert figures["brier"]["value"] == pytest.approx((1 - p) ** 2)
+    assert figures["log_loss"]["value"] == pytest.approx(-math.log(p))
+
+
+@given(MARGINS)
+def test_the_reliability_table_reads_the_same_from_both_orders(margins):
+    # Off the edges of the bins, where a probability and its complement may round to different sides.
+    p = 1 / (1 + np.exp(-margins))
+    margins = margins[np.abs(p * 10 - np.round(p * 10)) > 1e-6]
+    if not len(margins):
+        return
+    table = calibration(margins, alone(len(margins)))["table"]
+    for a, b in zip(table, reversed(table), strict=True):
+        assert a["predicted"] == pytest.approx(1 - b["predicted"], abs=1e-9)
+        assert a["observed"]["value"] == pytest.approx(1 - b["observed"]["value"], abs=1e-9)
+
+
+def test_honest_probabilities_are_calibrated_and_doubled_margins_are_not():
+    rng = np.random.default_rng(3)
+    size = np.abs(rng.normal(0, 1.5, 20_000))
+    right = rng.random(20_000) < 1 / (1 + np.exp(-size))
+    margins = np.where(right, size, -size)
+    honest, bold = calibration(margins, alone(20_000)), calibration(3 * margins, alone(20_000))
+    assert honest["ece"]["value"] < 0.015
+    assert bold["ece"]["value"] > 0.1
+    for name in ("brier", "log_loss"):
+        assert honest[name]["high"] < bold[name]["low"]
+
+
+def test_huge_margins_stay_finite():
+    figures = calibration(np.array([1e4, -1e4, 1e4]), alone(3))
+    assert figures["log_loss"]["value"] == pytest.approx(1e4 / 3)
+    assert math.isfinite(figures["brier"]["value"])
+
+
+@given(MARGINS)
+def test_a_histogram_loses_no_row(margins):
+    drawn = histogram(margins)
+    assert sum(drawn["counts"]) == len(margins)
+    assert len(drawn["edges"]) == len(drawn["counts"]) + 1
