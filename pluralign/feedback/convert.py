@@ -166,9 +166,9 @@ def unpaired(feedback: Feedback) -> Feedback:
         elif j.ranks[0] == j.ranks[1]:
             left_out["tie"] += 1
         else:
-            for response, rank in zip(j.responses, j.ranks, strict=True):
+            for place, rank in enumerate(j.ranks):
                 best = rank == min(r for r in j.ranks if r is not None)
-                yield replace(_single(j, response), thumb=best)
+                yield replace(_single(j, place), thumb=best)
 
     return _converted(feedback, "unpaired", {}, rows)
 
@@ -177,9 +177,9 @@ def ratings(feedback: Feedback) -> Feedback:
     """One rated response a row; responses without a rating are left out and counted."""
 
     def rows(j: Judgement, left_out: Counter[str]) -> Iterator[Judgement]:
-        for response in j.responses:
+        for place, response in enumerate(j.responses):
             if response.ratings:
-                yield _single(j, response)
+                yield _single(j, place)
             else:
                 left_out["a response without a rating"] += 1
 
@@ -230,6 +230,7 @@ def _pair(j: Judgement, a: int, b: int, ranks: tuple[int, int] | None) -> Judgem
     probability = j.probability if of_two and j.probability is not None else None
     return replace(
         j,
+        id=_id_of_part(j, a, b),
         responses=(j.responses[a], j.responses[b]),
         ranks=ranks,
         unranked_below=None,
@@ -241,11 +242,17 @@ def _pair(j: Judgement, a: int, b: int, ranks: tuple[int, int] | None) -> Judgem
     )
 
 
-def _single(j: Judgement, response: Response) -> Judgement:
-    place = j.responses.index(response)
+def _id_of_part(j: Judgement, *places: int) -> str | None:
+    """An id for some of a row's responses: rows that share one would count as repeats when they are read again."""
+    whole = len(places) == len(j.responses)
+    return j.id if j.id is None or whole else f"{j.id}/{'-'.join(str(place + 1) for place in places)}"
+
+
+def _single(j: Judgement, place: int) -> Judgement:
     return replace(
         j,
-        responses=(response,),
+        id=_id_of_part(j, place),
+        responses=(j.responses[place],),
         ranks=None,
         unranked_below=None,
         both_bad=None,

@@ -271,6 +271,14 @@ def test_what_is_written_is_read_again_and_what_would_be_lost_is_refused(name, j
     assert set(map(str, j.meta.values())) <= set(map(str, back.meta.values()))
 
 
+@pytest.mark.parametrize(("name", "count"), [("arena", 4), ("prism", 6), ("nectar", 10)])
+def test_converted_rows_are_all_read_again(tmp_path, name, count):
+    pairs = pluralign.read(SAMPLES[name]).pairs(ties="drop", aspect="score")
+    path = pairs.unpaired().write(tmp_path / "votes.jsonl", "trl_unpaired")
+    again = pluralign.read(path)
+    assert (len(again), again.report.dropped) == (count, Counter())
+
+
 # Transcripts.
 
 
