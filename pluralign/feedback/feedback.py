@@ -20,7 +20,7 @@ from pluralign.feedback.fingerprint import fingerprint
 from pluralign.feedback.formats import formats
 from pluralign.feedback.record import SCHEMA, Judgement, from_row
 from pluralign.feedback.report import ReadReport
-from pluralign.feedback.storage import build_table, in_batches, whole_file
+from pluralign.feedback.storage import build_table, in_batches, parquet_table, whole_file
 
 if TYPE_CHECKING:
     import datasets
@@ -82,7 +82,7 @@ class Feedback:
         if schema.remove_metadata() != SCHEMA:
             return None
         history = json.loads((schema.metadata or {}).get(_KEY, b'{"history": []}'))["history"]
-        table = pq.read_table(path, memory_map=True)
+        table = parquet_table(path)
         report = ReadReport(str(path), "pluralign", "a Parquet file of this record", read=table.num_rows)
         report.kept = report.judgements = table.num_rows
         return cls(table, report=report, history=history)

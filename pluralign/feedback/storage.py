@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pluralign.feedback.record import SCHEMA, Judgement, to_batch
 
@@ -29,16 +30,34 @@ def build_table(judgements: Iterable[Judgement]) -> pa.Table:
     return pa.Table.from_batches(batches, schema=SCHEMA)
 
 
+def parquet_table(path: Path) -> pa.Table:
+    """A Parquet file of `SCHEMA` as a table; beyond 256 MB unpacked piece by piece into a mapped temporary file."""
+    file = pq.ParquetFile(path)
+    groups = (file.metadata.row_group(i) for i in range(file.metadata.num_row_groups))
+    if sum(group.total_byte_size for group in groups) <= IN_MEMORY_BYTES:
+        return file.read().replace_schema_metadata(None)
+    # One thread: the parallel reader keeps several row groups unpacked at a time.
+    batches = file.iter_batches(batch_size=2 * BATCH_ROWS, use_threads=False)
+    return _mapped(batch.replace_schema_metadata(None) for batch in batches)
+
+
 def _spill(batches: list[pa.RecordBatch], stream: Iterator[Judgement]) -> pa.Table:
+    def pieces() -> Iterator[pa.RecordBatch]:
+        yield from batches
+        batches.clear()
+        while rows := list(islice(stream, BATCH_ROWS)):
+            yield to_batch(rows)
+
+    return _mapped(pieces())
+
+
+def _mapped(batches: Iterable[pa.RecordBatch]) -> pa.Table:
     handle, name = tempfile.mkstemp(prefix="pluralign-", suffix=".arrow")
     os.close(handle)
     try:
         with pa.OSFile(name, "wb") as file, pa.ipc.new_file(file, SCHEMA) as writer:
             for batch in batches:
                 writer.write_batch(batch)
-            batches.clear()
-            while rows := list(islice(stream, BATCH_ROWS)):
-                writer.write_batch(to_batch(rows))
         return pa.ipc.open_file(pa.memory_map(name)).read_all()
     finally:
         # The mapping keeps the data; without a name it goes when the table does.

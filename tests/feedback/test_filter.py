@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -23,6 +23,7 @@ ROWS = st.lists(
 )  # fmt: skip
 
 
+@settings(deadline=None, max_examples=40)
 @given(ROWS)
 def test_nothing_is_lost(rows):
     source = feedback([pair("p", "x", "y"), *rows])

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from scipy.sparse import csr_array
 
-from pluralign.feedback.audit.cells import Cells
+from pluralign.feedback.audit.cells import BATCH, Cells
 from pluralign.feedback.audit.finding import Detail, Finding, count, percent, plural
 from pluralign.intervals import clustered_wilson, wilson
 
@@ -255,12 +255,15 @@ def both_sides_equal(cells: Cells) -> list[Finding]:
         return []
     a, b = two.filter(pl.col("side") == 0), two.filter(pl.col("side") == 1)
     both = a.select("row", "line").join(b.select("row", pl.col("line").alias("other")), on="row")
-    frame = pl.DataFrame(
-        {"row": both["row"], "a": cells.responses.gather(both["line"]), "b": cells.responses.gather(both["other"])}
-    )
-    bare = [pl.col(c).str.replace_all(r"\s+", " ").str.strip_chars() for c in ("a", "b")]
-    same = frame.filter(pl.col("a") == pl.col("b"))["row"].to_numpy()
-    blank = frame.filter((pl.col("a") != pl.col("b")) & (bare[0] == bare[1]))["row"].to_numpy()
+    equal, alike = [], []
+    for start in range(0, len(both), BATCH):
+        part = both.slice(start, BATCH)
+        texts = pl.DataFrame({"a": cells.responses.gather(part["line"]), "b": cells.responses.gather(part["other"])})
+        bare = [pl.col(c).str.replace_all(r"[^\S ]\s*| \s+", " ").str.strip_chars() for c in ("a", "b")]
+        flags = texts.select((pl.col("a") == pl.col("b")).alias("same"), (bare[0] == bare[1]).alias("bare"))
+        equal.append(part.filter(flags["same"])["row"].to_numpy())
+        alike.append(part.filter(flags["bare"] & ~flags["same"])["row"].to_numpy())
+    same, blank = np.concatenate(equal), np.concatenate(alike)
     findings = []
     if len(same):
         findings.append(
@@ -268,7 +271,7 @@ def both_sides_equal(cells: Cells) -> list[Finding]:
                 "equal-responses",
                 "error",
                 same,
-                len(frame),
+                len(both),
                 f"{plural(len(same), 'pair has', 'pairs have')} two equal responses: there is nothing to prefer.",
                 "Drop them; in training they only add noise.",
             )
@@ -279,7 +282,7 @@ def both_sides_equal(cells: Cells) -> list[Finding]:
                 "equal-but-blanks",
                 "warning",
                 blank,
-                len(frame),
+                len(both),
                 f"{plural(len(blank), 'pair differs', 'pairs differ')} in blanks and line breaks only.",
                 "Drop them, unless layout is what was judged.",
             )

@@ -87,7 +87,7 @@ def test_prompts_shared_between_two_files():
     test = [pair("A question about the river, number 1?", "x", "y", source="test"),
             pair("Something else entirely", "x", "y", source="test")]  # fmt: skip
     found = audited(train + test)["shared-prompt"]
-    assert found.rows.tolist() in ([0], [3])
+    assert found.rows.tolist() == [0]
     assert found.severity == "warning"
     assert "shared-prompt" not in audited(train)
 
