@@ -21,7 +21,7 @@ def near_labels(texts: pl.Series, use: NDArray[np.bool_]) -> tuple[NDArray[np.in
         key[start : start + len(batch)] = normalise(batch).hash(seed=5).to_numpy()
     used = np.flatnonzero(use)
     _, first, inverse = np.unique(key[used], return_index=True, return_inverse=True)
-    clusters = cluster(texts.gather(used[first]))
+    clusters = cluster(texts, used[first])
     exact, near = np.full(len(texts), -1, np.int64), np.full(len(texts), -1, np.int64)
     exact[used] = inverse
     near[used] = clusters.labels[inverse]

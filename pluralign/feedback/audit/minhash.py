@@ -86,18 +86,22 @@ def shingles(texts: pl.Series) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
     return owner, _mix(code[first])
 
 
-def cluster(texts: pl.Series, threshold: float = THRESHOLD) -> Clusters:
+def cluster(texts: pl.Series, which: NDArray[np.int64] | None = None, threshold: float = THRESHOLD) -> Clusters:
     """Group texts whose Jaccard similarity over shingles is at least `threshold`. Texts should be distinct.
+
+    which: positions of the texts to group, all by default; labels [len(which)] follow it.
 
     The grouping does not depend on the order of the texts.
     """
-    n = len(texts)
+    which = np.arange(len(texts)) if which is None else which
+    n = len(which)
     # A fixed order of the texts makes bucket leaders and neighbours independent of the order they came in.
-    order = np.lexsort((texts.hash(seed=11).to_numpy(), texts.str.len_chars().to_numpy()))
-    texts = texts.gather(order)
+    order = np.lexsort((texts.hash(seed=11).to_numpy()[which], texts.str.len_chars().to_numpy()[which]))
+    # Gathering copies text, so it is done a batch at a time and never for all.
+    place = which[order]
     bands = np.empty((n, BANDS), dtype=np.uint32)
     for start in range(0, n, _TEXTS):
-        bands[start : start + _TEXTS] = _bands(signatures(texts.slice(start, _TEXTS)))
+        bands[start : start + _TEXTS] = _bands(signatures(texts.gather(place[start : start + _TEXTS])))
     labels = np.arange(n)
     rejected = np.zeros(0, dtype=np.int64)
     crowded = most = 0
@@ -107,7 +111,7 @@ def cluster(texts: pl.Series, threshold: float = THRESHOLD) -> Clusters:
         fresh = labels[i] != labels[j]
         key = np.unique(i[fresh] * n + j[fresh])
         key = key[~np.isin(key, rejected, assume_unique=True)]
-        same = jaccard(texts, key // n, key % n) >= threshold
+        same = jaccard(texts, place[key // n], place[key % n]) >= threshold
         rejected = np.union1d(rejected, key[~same])
         labels = _merge(labels, key[same] // n, key[same] % n)
     back = np.empty(n, dtype=np.int64)
