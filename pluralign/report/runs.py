@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -21,20 +23,33 @@ def report(*runs: Run | str | Path, out: str | Path | None = None, evaluation: s
 
     runs: folders that `align` wrote. out: where the page goes; report.html in the first run's folder by default.
     evaluation: the name given to `evaluate`. Runs without one are shown with their training curves alone. Returns the
-    path of the page; raises `OptionError` if a folder is no run.
+    path of the page; raises `OptionError` if a folder is no run, is named twice, or holds a damaged file.
+
+    >>> import tempfile
+    >>> run = Run(Path(tempfile.mkdtemp()) / "dpo")
+    >>> run.write("config.json", {"objective": "dpo", "objective_options": {"beta": 0.1}, "options": {"model": "m"}})
+    >>> run.write("data.json", {"fingerprint": "f00d"})
+    >>> report(run).name
+    'report.html'
     """
     if not runs:
         raise OptionError("name at least one run to report on")
     opened = [run if isinstance(run, Run) else Run.open(run) for run in runs]
-    described = [_described(run, evaluation) for run in opened]
+    twice = [path for path, n in Counter(run.path.resolve() for run in opened).items() if n > 1]
+    if twice:
+        raise OptionError(f"{twice[0]} is named twice; name each run once")
+    described = [_described(run, name, evaluation) for run, name in zip(opened, _names(opened), strict=True)]
     out = Path(out) if out is not None else opened[0].path / "report.html"
+    if out.suffix != ".html":
+        raise OptionError(f"{out} does not end in .html; the numbers go beside the page, in a .json of the same name")
     names = " and ".join(run["name"] for run in described) if len(described) < 3 else f"{len(described)} runs"
     page = render(
         Path(__file__).with_name("runs.html"),
         heading=f"Alignment report: {names}",
         runs=described,
         evaluated=[run for run in described if run["figures"]],
-        curves=[chart for name in CURVES if (chart := _curve(name, [run.metrics for run in opened]))],
+        same_rows=_same_rows(described),
+        curves=[chart for name in CURVES if (chart := _curve(name, [run["metrics"] for run in described]))],
     )
     with whole_file(out) as temporary:
         temporary.write_text(page, encoding="utf-8")
@@ -43,26 +58,75 @@ def report(*runs: Run | str | Path, out: str | Path | None = None, evaluation: s
         for run in described
     }
     with whole_file(out.with_suffix(".json")) as temporary:
-        temporary.write_text(json.dumps(numbers, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(_finite(numbers), indent=1, ensure_ascii=False, allow_nan=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
     return out
 
 
-def _described(run: Run, evaluation: str) -> dict[str, Any]:
-    figures = run.evaluations().get(evaluation)
+def _described(run: Run, name: str, evaluation: str) -> dict[str, Any]:
+    try:
+        config, data, metrics, figures = run.config, run.data, run.metrics, run.evaluations().get(evaluation)
+    except ValueError as error:
+        raise OptionError(
+            f"{run.path} holds a damaged file ({error}); align --resume or evaluate writes it anew"
+        ) from None
     if figures is not None:
         figures.setdefault("generations", None)
     return {
-        "name": run.name,
-        "objective": run.config["objective"],
-        "config": run.config,
-        "data": run.data,
+        "name": name,
+        "objective": config["objective"],
+        "config": config,
+        "data": data,
+        "metrics": metrics,
         "figures": figures,
         "verdict": verdict(figures) if figures else "Not evaluated yet: run pluralign evaluate.",
-        "warnings": warnings(figures) if figures else [],
+        "warnings": [*_troubles(run.finished, data, metrics), *(warnings(figures) if figures else [])],
         "margin_labels": _bin_labels(figures["margins"]) if figures else [],
         "facts": _facts(run),
-        "dump": json.dumps({"options": run.config["options"], "versions": run.config["versions"]}, indent=1),
+        "dump": json.dumps({"config": config, "data": data}, indent=1, ensure_ascii=False),
     }
+
+
+def _names(runs: Sequence[Run]) -> list[str]:
+    """The shortest ends of the paths that tell all runs apart."""
+    parts = [run.path.resolve().parts for run in runs]
+    names = [run.name for run in runs]
+    for depth in range(2, max(map(len, parts)) + 1):
+        if len(set(names)) == len(names):
+            break
+        names = ["/".join(p[-depth:]) for p in parts]
+    return names
+
+
+def _same_rows(described: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether all evaluated runs were measured on the same rows: then every difference is the runs' own."""
+    seen = [(f["data"]["fingerprint"], f["n"]) for run in described if (f := run["figures"])]
+    return len(set(seen)) <= 1
+
+
+def _finite(value: Any) -> Any:
+    """The same with None for numbers that JSON has no word for."""
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _troubles(finished: bool, data: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What went wrong before any evaluation."""
+    found = []
+    if not finished:
+        found.append("Training did not come to its end: continue it with align --resume.")
+    broken = [m["step"] for m in metrics if "loss" in m and not math.isfinite(m["loss"])]
+    if broken:
+        found.append(f"The loss was not a finite number at step {broken[0]:,}: lower the learning rate.")
+    for part, title in (("train", "training"), ("eval", "held-out")):
+        counts = data.get(part)
+        lost = sum(counts["dropped"].values()) if counts else 0
+        if counts and lost > counts["used"] / 9:
+            found.append(f"{lost:,} of {lost + counts['used']:,} {title} rows were left out; the reasons stand below.")
+    return found
 
 
 def verdict(figures: Mapping[str, Any]) -> str:
@@ -70,15 +134,22 @@ def verdict(figures: Mapping[str, Any]) -> str:
     accuracy, difference = figures["accuracy"], figures["difference"]
     ours = accuracy["implicit reward"]
     says = f"It ranks the preferred response first in {_percent(ours)} of {ours['n']:,} held-out pairs"
-    says += ", better than chance." if ours["low"] > 0.5 else ", which is not clear of chance."
+    chance = "better than chance" if ours["low"] > 0.5 else "worse than chance"
+    says += f", {chance}." if ours["low"] > 0.5 or ours["high"] < 0.5 else ", which is not clear of chance."
     best = max(("reference log-prob", "reference mean log-prob"), key=lambda name: accuracy[name]["value"])
     gain = difference[f"implicit reward - {best}"]
-    says += f" The reference model's own likelihood does so in {_percent(accuracy[best])}: a gain of {_points(gain)}, "
-    says += "clear of zero." if gain["low"] > 0 else "not clear of zero."
+    says += f" The reference model's own likelihood does so in {_percent(accuracy[best])}: the run is "
+    says += f"{_compared(gain)} it, {_points(gain)}."
     length = difference["implicit reward - longer wins"]
-    says += f" Always taking the longer response gives {_percent(accuracy['longer wins'])};"
-    says += f" it is {_points(length)} above that"
-    return says + (", clear of zero." if length["low"] > 0 else ", not clear of zero.")
+    says += f" Always taking the longer response gives {_percent(accuracy['longer wins'])}: the run is "
+    return says + f"{_compared(length)} that, {_points(length)}."
+
+
+def _compared(gap: Mapping[str, float]) -> str:
+    """Which side of zero the interval of a difference is on."""
+    if gap["low"] > 0:
+        return "better than"
+    return "worse than" if gap["high"] < 0 else "not told apart from"
 
 
 def warnings(figures: Mapping[str, Any]) -> list[str]:
@@ -87,11 +158,20 @@ def warnings(figures: Mapping[str, Any]) -> list[str]:
     n, clusters = figures["n"], figures["clusters"]
     if n < 100 or clusters < 10:
         found.append(f"Few rows: {n:,} pairs in {clusters:,} clusters, so intervals are wide.")
-    fell = figures["displacement"]["chosen_fell"]
-    if fell["low"] > 0.5:
+    moved, fell = figures["displacement"]["chosen"], figures["displacement"]["chosen_fell"]
+    if moved["high"] < 0 or fell["low"] > 0.5:
         found.append(
-            f"Likelihood displacement: the preferred response became less likely in {_percent(fell)} of pairs."
+            f"Likelihood displacement: the preferred response became less likely in {_percent(fell)} of pairs, "
+            f"by {-moved['value']:.1f} nats on average over all."
         )
+    if (
+        figures["difference"]["implicit reward - longer wins"]["low"] <= 0
+        and figures["accuracy"]["implicit reward"]["low"] > 0.5
+    ):
+        found.append("What it learnt is not shown to be more than a liking for long responses.")
+    ece = figures["calibration"]["ece"]
+    if ece["low"] > 0.1:
+        found.append(f"Its margins are no probabilities: their sigmoid is off by {_percent(ece)} on average.")
     drawn = figures["generations"]
     if drawn:
         ours, theirs = drawn["length"]["policy"], drawn["length"]["reference"]
@@ -123,7 +203,7 @@ def _facts(run: Run) -> dict[str, str]:
         "model": str(run.config["options"]["model"]),
         "data fingerprint": data["fingerprint"],
         "split by": str(data.get("split_by")),
-        "learning rate": str(run.config["training"]["learning_rate"]),
+        "learning rate": str(run.config.get("training", {}).get("learning_rate")),
     }
     for part in ("train", "eval"):
         counts = data.get(part)
@@ -134,9 +214,13 @@ def _facts(run: Run) -> dict[str, str]:
 
 
 def _curve(name: str, metrics: Sequence[Sequence[Mapping[str, Any]]]) -> dict[str, Any] | None:
-    """Polylines of one metric over steps, in the chart's coordinates."""
+    """Polylines of one metric over steps, in the chart's coordinates. Values that are not finite leave a gap."""
     found = [
-        (series, split, [(m["step"], m[name]) for m in logged if m["split"] == split and name in m])
+        (
+            series,
+            split,
+            [(m["step"], m[name]) for m in logged if m["split"] == split and math.isfinite(m.get(name, math.nan))],
+        )
         for series, logged in enumerate(metrics)
         for split in ("train", "eval")
     ]

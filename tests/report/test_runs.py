@@ -1,0 +1,344 @@
+"""The report page, on run directories written by hand."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+import pluralign
+from pluralign.cli import app
+from pluralign.errors import OptionError
+from pluralign.report.runs import verdict, warnings
+from pluralign.train.run import Run
+
+
+def number(value: float, low: float, high: float, n: int = 400) -> dict[str, Any]:
+    return {"value": value, "low": low, "high": high, "n": n, "clusters": n // 2, "method": "Wilson, clustered"}
+
+
+FIGURES: dict[str, Any] = {
+    "name": "heldout",
+    "n": 400,
+    "clusters": 200,
+    "cluster_by": "prompt",
+    "data": {"fingerprint": "f00d", "used": 400, "dropped": {}, "cut": {}, "examples": {}},
+    "accuracy": {
+        "implicit reward": number(0.68, 0.63, 0.72),
+        "policy log-prob": number(0.55, 0.50, 0.60),
+        "policy mean log-prob": number(0.57, 0.52, 0.62),
+        "reference log-prob": number(0.49, 0.44, 0.54),
+        "reference mean log-prob": number(0.53, 0.48, 0.58),
+        "longer wins": number(0.61, 0.56, 0.66),
+        "shorter wins": number(0.39, 0.34, 0.44),
+    },
+    "difference": {
+        "implicit reward - reference log-prob": number(0.19, 0.13, 0.25),
+        "implicit reward - reference mean log-prob": number(0.15, 0.09, 0.21),
+        "implicit reward - longer wins": number(0.07, 0.01, 0.13),
+    },
+    "calibration": {
+        "ece": number(0.04, 0.02, 0.07),
+        "brier": number(0.21, 0.19, 0.23),
+        "log_loss": number(0.61, 0.57, 0.65),
+        "table": [
+            {"predicted": 0.3, "observed": number(0.28, 0.2, 0.37)},
+            {"predicted": 0.7, "observed": number(0.72, 0.63, 0.8)},
+        ],
+    },
+    "margins": {"counts": [100, 300], "edges": [-1.0, 0.0, 1.0], "mean": number(0.4, 0.3, 0.5)},
+    "displacement": {
+        "chosen": number(1.5, 1.0, 2.0),
+        "rejected": number(-3.0, -3.5, -2.5),
+        "chosen_fell": number(0.3, 0.26, 0.35),
+    },
+    "slices": [{"by": "length", "value": "quarter 1 of 4", "small": True, "accuracy": number(0.7, 0.5, 0.84, 20)}],
+    "pairs": [{"prompt": "<script>alert(1)</script>", "chosen": "a & b", "rejected": "</div>", "margin": 0.3}],
+    "generations": {
+        "n": 64,
+        "max_new_tokens": 128,
+        "length": {"policy": number(40, 36, 44, 64), "reference": number(38, 34, 42, 64)},
+        "unfinished": {"policy": 0, "reference": 0},
+        "kl": number(3.1, 2.5, 3.7, 64),
+        "kl_k3": number(3.3, 2.6, 4.1, 64),
+        "examples": [{"prompt": "Why?", "policy": "<img src=x onerror=alert(1)>", "reference": "Because."}],
+        "win_rate": number(0.6, 0.48, 0.71, 64),
+    },
+}
+
+
+def make_run(folder: Path, figures: dict[str, Any] | None = FIGURES, *, objective: str = "dpo") -> Run:
+    run = Run(folder)
+    options = {"model": "lab:tiny", "max_length": 512}
+    versions = {"python": "3.11", "torch": "2.13.0"}
+    run.write(
+        "config.json",
+        {
+            "options": options,
+            "objective": objective,
+            "objective_options": {"beta": 0.1},
+            "equation": "-log sigmoid(beta (h_w - h_l))",
+            "training": {"learning_rate": 5e-6, "warmup_steps": 17},
+            "versions": versions,
+            "command": ["pluralign", "align"],
+        },
+    )
+    part = {"used": 1000, "dropped": {"tie": 3}, "cut": {"response": 2}, "examples": {}}
+    run.write("data.json", {"fingerprint": "c0ffee", "split_by": "prompt", "train": part, "eval": part})
+    for step in range(1, 6):
+        run.log({"step": step, "split": "train", "loss": 0.7 - step / 20, "rewards/accuracies": 0.5 + step / 20})
+    run.log({"step": 5, "split": "eval", "loss": 0.5, "rewards/accuracies": 0.68, "kl": 0.2})
+    (folder / "model").mkdir()
+    if figures is not None:
+        run.write("evaluation/heldout.json", figures)
+    return run
+
+
+def words(page: str) -> str:
+    """The visible text of the page."""
+
+    class Text(HTMLParser):
+        found: list[str]
+        silent = False
+
+        def handle_starttag(self, tag: str, attrs: Any) -> None:
+            self.silent = tag == "style"
+
+        def handle_endtag(self, tag: str) -> None:
+            self.silent = False
+
+        def handle_data(self, data: str) -> None:
+            if not self.silent:
+                self.found.append(data)
+
+    parser = Text()
+    parser.found = []
+    parser.feed(page)
+    return re.sub(r"\s+", " ", " ".join(parser.found))
+
+
+def test_the_page_opens_with_what_the_run_shows(tmp_path):
+    page = words(pluralign.report(make_run(tmp_path / "dpo")).read_text())
+    opening = page[: page.index("Which response do people prefer?")]
+    for said in ("68.0% [63.0, 72.0] of 400 held-out pairs", "better than chance", "+15.0 points [+9.0, +21.0]"):
+        assert said in opening
+    assert "Always taking the longer response gives 61.0% [56.0, 66.0]" in opening
+
+
+def test_a_claim_about_the_reference_holds_against_its_better_ranking():
+    said = verdict(FIGURES)
+    assert "53.0%" in said
+    assert "49.0%" not in said
+
+
+@pytest.mark.parametrize(
+    ("gap", "says"),
+    [
+        (number(0.07, 0.01, 0.13), "better than that"),
+        (number(0.02, -0.04, 0.08), "not told apart from that"),
+        (number(-0.07, -0.13, -0.01), "worse than that"),
+    ],
+)
+def test_a_difference_is_called_by_the_side_its_interval_is_on(gap, says):
+    figures = copy.deepcopy(FIGURES)
+    figures["difference"]["implicit reward - longer wins"] = gap
+    assert says in verdict(figures)
+    assert any("liking for long" in text for text in warnings(figures)) == (gap["low"] <= 0)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "says"),
+    [(0.51, 0.6, "better than chance"), (0.45, 0.6, "not clear of chance"), (0.3, 0.4, "worse than chance")],
+)
+def test_chance_is_judged_by_the_interval(low, high, says):
+    figures = copy.deepcopy(FIGURES)
+    figures["accuracy"]["implicit reward"] = number((low + high) / 2, low, high)
+    assert says in verdict(figures)
+
+
+def test_nothing_is_warned_of_without_cause():
+    assert warnings(FIGURES) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        (("n",), 60, "Few rows: 60 pairs"),
+        (("clusters",), 4, "4 clusters"),
+        (("displacement", "chosen"), number(-2.0, -3.0, -1.0), "Likelihood displacement"),
+        (("displacement", "chosen_fell"), number(0.7, 0.6, 0.8), "70.0% [60.0, 80.0] of pairs"),
+        (("calibration", "ece"), number(0.2, 0.15, 0.25), "no probabilities"),
+        (("generations", "length", "policy"), number(80, 70, 90), "grew from 38 to 80 tokens"),
+        (("generations", "unfinished", "policy"), 9, "9 of 64 samples were cut off"),
+    ],
+)
+def test_what_should_be_looked_at_twice_is_said(path, value, says):
+    figures = copy.deepcopy(FIGURES)
+    inner = figures
+    for name in path[:-1]:
+        inner = inner[name]
+    inner[path[-1]] = value
+    found = warnings(figures)
+    assert len(found) == 1
+    assert says in found[0]
+
+
+def test_troubles_of_training_are_said_without_an_evaluation(tmp_path):
+    run = make_run(tmp_path / "bad", None)
+    (run.path / "model").rmdir()
+    run.log({"step": 6, "split": "train", "loss": float("nan")})
+    data = run.data
+    data["train"]["dropped"] = {"empty-response": 500}
+    run.write("data.json", data)
+    page = words(pluralign.report(run.path).read_text())
+    for said in ("finite number at step 6", "did not come to its end", "500 of 1,500 training rows", "Not evaluated"):
+        assert said in page
+
+
+def test_the_page_needs_nothing_but_itself_and_runs_nobodys_words(tmp_path):
+    page = pluralign.report(make_run(tmp_path / "dpo")).read_text()
+    assert "<script" not in page
+    assert "<img" not in page
+    assert not re.search(r"""(?:src|href)\s*=|url\(|@import|https?://""", re.sub(r"&lt;.*?&gt;", "", page))
+    # What models and people wrote is there all the same.
+    text = words(page)
+    for said in ("<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "a & b", "</div>"):
+        assert said in text
+    assert "prefers-color-scheme: dark" in page
+    assert "@media print" in page
+
+
+def test_everything_measured_stands_on_the_page(tmp_path):
+    text = words(pluralign.report(make_run(tmp_path / "dpo")).read_text())
+    for said in (
+        *FIGURES["accuracy"],
+        *FIGURES["difference"],
+        "0.040 [0.020, 0.070]",  # calibration error
+        "3.3 [2.6, 4.1]",  # k3
+        "0.600 [0.480, 0.710]",  # win rate
+        "quarter 1 of 4 small",
+        "Because.",
+        "c0ffee",
+        '"warmup_steps": 17',
+        "1,000 used; dropped or cut: 3 tie, 2 response",
+    ):
+        assert said in text
+
+
+def test_curves_of_training_and_held_out_rows_are_drawn(tmp_path):
+    page = pluralign.report(make_run(tmp_path / "a"), make_run(tmp_path / "b"), out=tmp_path / "r.html").read_text()
+    loss = page[page.index("<h3>loss</h3>") : page.index("<h3>rewards/accuracies</h3>")]
+    assert re.findall(r'class="s(\d) (\w+)" points', loss) == [
+        ("0", "train"),
+        ("0", "eval"),
+        ("1", "train"),
+        ("1", "eval"),
+    ]
+    # The loss falls, and y runs downwards on a screen.
+    points = re.search(r'class="s0 train" points="([^"]+)"', loss)
+    assert points
+    heights = [float(point.split(",")[1]) for point in points[1].split()]
+    assert heights == sorted(heights)
+    assert len(heights) == 5
+
+
+def test_a_loss_that_broke_leaves_the_rest_of_the_curve(tmp_path):
+    run = make_run(tmp_path / "dpo")
+    run.log({"step": 6, "split": "train", "loss": float("nan")})
+    page = pluralign.report(run).read_text()
+    assert not re.search(r'points="[^"]*nan', page)
+    assert "finite number at step 6" in page
+
+
+def test_runs_of_one_folder_name_are_told_apart(tmp_path):
+    runs = [make_run(tmp_path / seed / "dpo") for seed in ("seed1", "seed2")]
+    page = pluralign.report(*runs, out=tmp_path / "both.html")
+    assert list(json.loads(page.with_suffix(".json").read_text())) == ["seed1/dpo", "seed2/dpo"]
+    assert "seed1/dpo and seed2/dpo" in page.read_text()
+
+
+def test_runs_measured_on_other_rows_are_not_compared_in_silence(tmp_path):
+    other = copy.deepcopy(FIGURES)
+    other["data"]["fingerprint"] = "beef"
+    a, b, c = make_run(tmp_path / "a"), make_run(tmp_path / "b"), make_run(tmp_path / "c", other)
+    assert "evaluated on the same rows" in words(pluralign.report(a, b, out=tmp_path / "ab.html").read_text())
+    assert "not the same rows" in words(pluralign.report(a, c, out=tmp_path / "ac.html").read_text())
+
+
+def test_the_numbers_beside_the_page_are_those_of_the_evaluation(tmp_path):
+    page = pluralign.report(make_run(tmp_path / "dpo"))
+    assert page == tmp_path / "dpo" / "report.html"
+    numbers = json.loads((tmp_path / "dpo" / "report.json").read_text())["dpo"]
+    assert numbers["figures"] == FIGURES
+    assert numbers["config"]["training"]["warmup_steps"] == 17
+
+
+def test_numbers_that_json_cannot_write_do_not_break_the_file(tmp_path):
+    figures = copy.deepcopy(FIGURES)
+    figures["generations"]["kl_k3"]["high"] = float("inf")
+    page = pluralign.report(make_run(tmp_path / "dpo", figures))
+
+    def refuse(word: str) -> None:
+        raise AssertionError(f"{word} is not JSON")
+
+    numbers = json.loads(page.with_suffix(".json").read_text(), parse_constant=refuse)
+    assert numbers["dpo"]["figures"]["generations"]["kl_k3"]["high"] is None
+
+
+def test_an_evaluation_of_another_name_and_one_without_samples(tmp_path):
+    run = make_run(tmp_path / "dpo", None)
+    other = copy.deepcopy(FIGURES)
+    del other["generations"]
+    run.write("evaluation/other.json", other)
+    assert "no samples drawn" in words(pluralign.report(run, evaluation="other").read_text())
+
+
+@pytest.mark.parametrize(
+    ("break_it", "says"),
+    [
+        (lambda run: (run, run), "named twice"),
+        (lambda run: (), "at least one run"),
+        (lambda run: (run.path / "model",), "no config.json"),
+        (lambda run: ((run.path / "metrics.jsonl").write_text('{"step": 1, "lo'), run)[1:], "damaged"),
+        (lambda run: ((run.path / "evaluation" / "heldout.json").write_text("{"), run)[1:], "damaged"),
+        (lambda run: ((run.path / "config.json").write_text("{"), Run(run.path))[1:], "damaged"),
+    ],
+)
+def test_what_is_no_run_is_refused_in_a_sentence(tmp_path, break_it, says):
+    runs = break_it(make_run(tmp_path / "dpo"))
+    with pytest.raises(OptionError, match=says):
+        pluralign.report(*runs, out=tmp_path / "page.html")
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_a_page_may_not_take_the_place_of_its_numbers(tmp_path):
+    with pytest.raises(OptionError, match=r"\.html"):
+        pluralign.report(make_run(tmp_path / "dpo"), out=tmp_path / "report.json")
+
+
+def test_the_command_says_where_the_page_is(tmp_path):
+    make_run(tmp_path / "dpo")
+    result = CliRunner().invoke(app, ["report", str(tmp_path / "dpo"), "--out", str(tmp_path / "page.html")])
+    assert result.exit_code == 0, result.output
+    assert "page.html" in result.output.replace("\n", "")
+    assert (tmp_path / "page.json").is_file()
+
+
+def test_a_report_is_written_without_torch(tmp_path):
+    make_run(tmp_path / "dpo")
+    code = (
+        "import sys, pluralign; pluralign.report(sys.argv[1]);"
+        "print([m for m in ('torch', 'transformers', 'matplotlib', 'datasets', 'pandas') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "dpo")], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
