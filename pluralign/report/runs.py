@@ -12,6 +12,7 @@ from typing import Any
 
 from pluralign.errors import OptionError
 from pluralign.feedback.storage import whole_file
+from pluralign.report.examples import side_by_side
 from pluralign.report.page import render
 from pluralign.train.run import Run
 
@@ -49,6 +50,7 @@ def report(*runs: Run | str | Path, out: str | Path | None = None, evaluation: s
         runs=described,
         evaluated=[run for run in described if run["figures"]],
         same_rows=_same_rows(described),
+        examples=side_by_side({run["name"]: run["figures"] for run in described if run["figures"]}),
         curves=[chart for name in CURVES if (chart := _curve(name, [run["metrics"] for run in described]))],
     )
     with whole_file(out) as temporary:
@@ -139,7 +141,7 @@ def verdict(figures: Mapping[str, Any]) -> str:
     best = max(("reference log-prob", "reference mean log-prob"), key=lambda name: accuracy[name]["value"])
     gain = difference[f"implicit reward - {best}"]
     says += f" The reference model's own likelihood does so in {_percent(accuracy[best])}: the run is "
-    says += f"{_compared(gain)} it, {_points(gain)}."
+    says += f"{_compared(gain)} that, {_points(gain)}."
     length = difference["implicit reward - longer wins"]
     says += f" Always taking the longer response gives {_percent(accuracy['longer wins'])}: the run is "
     return says + f"{_compared(length)} that, {_points(length)}."

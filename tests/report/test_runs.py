@@ -216,6 +216,18 @@ def test_the_page_needs_nothing_but_itself_and_runs_nobodys_words(tmp_path):
     assert "@media print" in page
 
 
+def test_runs_stand_side_by_side_under_each_prompt(tmp_path):
+    other = copy.deepcopy(FIGURES)
+    other["pairs"][0]["margin"] = -0.2
+    other["generations"]["examples"][0]["policy"] = "Why not."
+    page = pluralign.report(make_run(tmp_path / "a"), make_run(tmp_path / "b", other), out=tmp_path / "ab.html")
+    text = words(page.read_text())
+    assert "preferred (a +0.30, b -0.20) a & b other </div>" in text
+    # Both references wrote the same, so it stands there once.
+    assert text.count("Because.") == 1
+    assert text.index("Because.") < text.index("a writes <img") < text.index("b writes Why not.")
+
+
 def test_everything_measured_stands_on_the_page(tmp_path):
     text = words(pluralign.report(make_run(tmp_path / "dpo")).read_text())
     for said in (
