@@ -158,8 +158,14 @@ def warnings(figures: Mapping[str, Any]) -> list[str]:
     """What a careful reader would want pointed out."""
     found = []
     n, clusters = figures["n"], figures["clusters"]
-    if n < 100 or clusters < 10:
+    if n < 100:
         found.append(f"Few rows: {n:,} pairs in {clusters:,} clusters, so intervals are wide.")
+    if clusters < 10:
+        # Resampling a handful of clusters cannot show how different an unseen one may be.
+        found.append(
+            f"Few clusters: {clusters:,} by {figures['cluster_by']}, so intervals are rough and more likely too narrow "
+            "than too wide."
+        )
     moved, fell = figures["displacement"]["chosen"], figures["displacement"]["chosen_fell"]
     if moved["high"] < 0 or fell["low"] > 0.5:
         found.append(
