@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader, Sampler, Subset
 from transformers import Trainer
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
@@ -25,6 +25,24 @@ from pluralign.train.batches import Examples, batch_of, policy_batch, unscored
 from pluralign.train.metrics import NAMES, Tally, add_metrics
 
 STATE = "objective_state.json"
+
+
+class ShuffledRows(Sampler[int]):
+    """A new order each epoch that depends on the seed alone: not on the number of processes, nor on earlier draws."""
+
+    def __init__(self, rows: int, seed: int) -> None:
+        self.rows, self.seed, self.epoch = rows, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Take the order of this epoch; the trainer calls it."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        draw = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        yield from torch.randperm(self.rows, generator=draw).tolist()
+
+    def __len__(self) -> int:
+        return self.rows
 
 
 class PolicyTrainer(Trainer):
@@ -136,6 +154,8 @@ class PolicyTrainer(Trainer):
         return reduced.to(values.device)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        if self.args.train_sampling_strategy == "random":
+            return ShuffledRows(len(self.train_dataset), self.args.data_seed)
         if self.args.train_sampling_strategy != "group_by_length":
             return super()._get_train_sampler(train_dataset)
         # A row costs the tokens of all its responses.
@@ -150,9 +170,9 @@ class PolicyTrainer(Trainer):
         if self.args.should_save:
             (Path(output_dir) / STATE).write_text(json.dumps({"reward_sums": self.reward_sums.tolist()}))
 
-    def _load_rng_state(self, checkpoint: str | None) -> None:
-        """Also restore what the objective remembers over steps."""
-        super()._load_rng_state(checkpoint)
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        """Also restore what the objective remembers over steps: the first step already uses it."""
+        super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is not None:
             state = json.loads((Path(checkpoint) / STATE).read_text())
             self.reward_sums = torch.tensor(state["reward_sums"], dtype=torch.float64)
