@@ -26,7 +26,7 @@ def demo(out: str | Path = "demo", *, seed: int = 0) -> Path:
     console.print(f"The report will be at [bold]{page.resolve()}[/]\n", highlight=False)
 
     console.rule("1. Ten simulated people of two tastes judge pairs of answers")
-    clean = people.simulate(1500, seed=seed)
+    clean = people.simulate(2400, seed=seed)
     written, planted = faults.plant(clean, seed=seed)
     file = written.write(out / "feedback.jsonl")
     console.print(f"{file}: {len(clean):,} pairs, and {sum(map(len, planted.values()))} rows with planted faults")
@@ -72,8 +72,8 @@ def demo(out: str | Path = "demo", *, seed: int = 0) -> Path:
     for run in runs:
         for name, truth in (
             ("heldout", people.crowd()),
-            ("brief", people.BRIEF.utility),
-            ("warm", people.WARM_AND_FULL.utility),
+            ("brief people", people.BRIEF.utility),
+            ("warm people", people.WARM_AND_FULL.utility),
         ):
             result = evaluate(run, name=name, scorer=truth, cluster="prompt", max_new_tokens=80, seed=seed)
             figures = result.figures
@@ -81,11 +81,8 @@ def demo(out: str | Path = "demo", *, seed: int = 0) -> Path:
                 console.print(f"{run.name}\n{result}", markup=False, highlight=False)
             else:
                 win = figures["generations"]["win_rate"]
-                console.print(
-                    f"win rate of samples in the eyes of the {name}: {win['value']:.3f} "
-                    f"[{win['low']:.3f}, {win['high']:.3f}]".replace("[", r"\["),
-                    highlight=False,
-                )
+                said = f"{win['value']:.3f} [{win['low']:.3f}, {win['high']:.3f}]"
+                console.print(f"win rate of samples, to the {name}: {said}", markup=False, highlight=False)
 
     report(*runs, out=page)
     console.rule("Done")

@@ -285,7 +285,7 @@ def test_two_processes_give_the_losses_of_one(objective: str, tmp_path: Path) ->
         sys.executable,
         "-m",
         "accelerate.commands.launch",
-        "--cpu",
+        "--multi_gpu",
         "--num_processes",
         "2",
         "--num_machines",
