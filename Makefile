@@ -1,6 +1,7 @@
 # Every target is complete on a fresh machine that has Python 3.11 or newer and make: the first one builds .venv.
 PYTHON ?= python3
 BIN := .venv/bin
+export NO_MKDOCS_2_WARNING := 1
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 # torch is installed by its pinned version first, so that the extra's open range does not fetch a GPU build.
 TORCH := $(shell grep '^torch==' constraints.txt)
