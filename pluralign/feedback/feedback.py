@@ -77,11 +77,16 @@ class Feedback:
             return None
         try:
             schema = pq.read_schema(path)
-        except (pa.ArrowInvalid, OSError):
+        except (pa.ArrowException, OSError):
             return None
         if schema.remove_metadata() != SCHEMA:
             return None
-        history = json.loads((schema.metadata or {}).get(_KEY, b'{"history": []}'))["history"]
+        try:
+            history = json.loads((schema.metadata or {}).get(_KEY, b'{"history": []}'))["history"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise FeedbackError(
+                f"{path}: its record of conversions is damaged ({error}); fetch or write it again"
+            ) from None
         table = parquet_table(path)
         report = ReadReport(str(path), "pluralign", "a Parquet file of this record", read=table.num_rows)
         report.kept = report.judgements = table.num_rows

@@ -101,7 +101,7 @@ def open_bytes(path: Path) -> io.BufferedReader | gzip.GzipFile:
 
 def open_text(path: Path) -> tuple[io.TextIOWrapper, str | None]:
     """The text of a file, and a remark if it is not UTF-8 (it is then read as Latin-1, which no byte can break)."""
-    encoding, remark, seen = "utf-8-sig", None, 0
+    encoding, remark, seen, errors = "utf-8-sig", None, 0, "strict"
     utf8 = codecs.getincrementaldecoder("utf-8")()
     try:
         with open_bytes(path) as file:
@@ -113,8 +113,9 @@ def open_text(path: Path) -> tuple[io.TextIOWrapper, str | None]:
         encoding = "latin-1"
         remark = f"{path.name}: not UTF-8 (byte 0x{byte:02x} near offset {seen + error.start}); read as Latin-1"
     except (EOFError, OSError, zlib.error):
-        pass  # a truncated file: the reading proper reports it at the row where it breaks
-    return io.TextIOWrapper(open_bytes(path), encoding=encoding, newline=""), remark
+        # Damaged packing, which the reading proper reports at the row where it breaks; what comes out may be no text.
+        errors = "replace"
+    return io.TextIOWrapper(open_bytes(path), encoding=encoding, errors=errors, newline=""), remark
 
 
 def _from_path(path: Path) -> Source:
@@ -181,7 +182,7 @@ def _parquet(path: Path, name: str) -> Iterator[Record]:
     try:
         with pq.ParquetFile(path) as file:
             yield from _numbered(name, _arrow_rows(file.iter_batches(4096)))
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise FeedbackError(f"{path}: not a readable Parquet file ({error}); write or fetch it again") from None
 
 
