@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from pluralign.errors import OptionError
+from pluralign.errors import FeedbackError, OptionError
 from pluralign.evaluate.figures import Array, Clusters, calibration, histogram, mean, preferred, share
 from pluralign.feedback import Judgement, read
 from pluralign.feedback.convert import prompt_key
@@ -76,6 +76,12 @@ def evaluate(
 
     run = run if isinstance(run, Run) else Run.open(run)
     feedback = run.heldout() if data is None else read(data)
+    kinds = feedback.kinds
+    if not kinds["pairs"]:
+        found = ", ".join(f"{n:,} {kind}" for kind, n in kinds.items() if n) or "no rows"
+        raise FeedbackError(
+            f"evaluate compares the two responses of pairs, and this feedback has {found}; give it pairs"
+        )
     model, tokenizer = run.load_model()
     reference = run.load_reference()
     with bar("scoring held-out pairs", len(feedback)) as step:
