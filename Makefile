@@ -27,6 +27,9 @@ check: .venv/dev             ## style, types, docs
 	$(BIN)/mypy
 	$(BIN)/mkdocs build --strict --quiet
 
+# Tests run one process a core; threads of their own would only fight over them.
+test test-all: export OMP_NUM_THREADS := 1
+
 test: check                  ## everything that must be green on every commit
 	$(BIN)/pytest -m 'not slow' -n auto
 

@@ -70,13 +70,13 @@ TASKS = {
         group="debate",
         key=debate,
         objective="dpo",
-        options={"learning_rate": 1e-3, "num_train_epochs": 1, "pretrain_steps": 150},
+        options={"num_train_epochs": 1},
     ),
     "hh_rlhf": Task(
         group="opening turn",
         key=opening,
         objective="dpo",
-        options={"learning_rate": 1e-3, "num_train_epochs": 1, "pretrain_steps": 150},
+        options={"num_train_epochs": 1},
     ),
 }
 
