@@ -237,8 +237,14 @@ class PolicyBatch:
 
     @property
     def step(self) -> Totals:
-        """Sums over the optimizer step this batch belongs to."""
-        return self.own_totals if self.totals is None else self.totals
+        """Sums over the optimizer step this batch belongs to, to divide by: a sum of nothing is 1, not 0.
+
+        A step whose rows all have weight zero then has no loss and no gradient, rather than 0 / 0.
+        """
+        sums = self.own_totals if self.totals is None else self.totals
+        xp = array_namespace(self.logp)
+        values = (getattr(sums, field.name) for field in fields(Totals))
+        return Totals(*(xp.where(value == 0, xp.ones_like(value), value) for value in values))
 
     @property
     def own_totals(self) -> Totals:

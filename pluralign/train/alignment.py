@@ -28,7 +28,7 @@ from pluralign.train.batches import Examples
 from pluralign.train.data import Prepared, check_columns, mismatched, prepare
 from pluralign.train.options import AlignOptions, read_config, resolve
 from pluralign.train.run import Run
-from pluralign.train.trainer import PolicyTrainer
+from pluralign.train.trainer import ORDERS, PolicyTrainer
 
 LIBRARIES = ("pluralign", "torch", "transformers", "accelerate", "peft", "datasets", "polars", "pyarrow", "numpy")
 
@@ -189,7 +189,7 @@ def _arguments(run: Run, settings: AlignOptions, goal: Objective, training: Mapp
     if settings.eval_data == 0:
         defaults["eval_strategy"] = "no"
     try:
-        return TrainingArguments(
+        made = TrainingArguments(
             **{**defaults, **training},
             output_dir=str(run.path),
             seed=settings.seed,
@@ -198,6 +198,9 @@ def _arguments(run: Run, settings: AlignOptions, goal: Objective, training: Mapp
         )
     except (TypeError, ValueError) as error:
         raise OptionError(f"a training argument does not fit: {' '.join(str(error).split())}") from None
+    if made.train_sampling_strategy not in ORDERS:
+        raise OptionError(f"train_sampling_strategy {made.train_sampling_strategy} is not one of {', '.join(ORDERS)}")
+    return made
 
 
 def _learning_rate(settings: AlignOptions, goal: Objective) -> float:

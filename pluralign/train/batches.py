@@ -41,13 +41,16 @@ class Examples(Dataset[Any]):
 
 
 def batch_of(items: Sequence[tuple[Examples, int]], *, pad_id: int) -> dict[str, Any]:
-    """Collate rows. A field that no row of the data set carries is left out; a missing value is the neutral one."""
+    """Collate rows. A field that no row of the batch carries is left out; a missing value is the neutral one.
+
+    The row -1 fills a batch up: it has the shape of a row and no weight.
+    """
     examples, places = items[0][0], [index for _, index in items]
     rows = [examples.rows[i] for i in places]
     batch: dict[str, Any] = {
         "tokens": collate([row.encoded for row in rows], pad_id=pad_id),
         "sign": torch.tensor([row.sign for row in rows], dtype=torch.float32),
-        "weight": torch.tensor([row.weight for row in rows]),
+        "weight": torch.tensor([row.weight if i >= 0 else 0.0 for row, i in zip(rows, places, strict=True)]),
     }
     for name, neutral in (("probability", 1.0), ("margin", 0.0), ("beta", float("nan"))):
         values = [getattr(row, name) for row in rows]

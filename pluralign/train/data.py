@@ -62,11 +62,14 @@ def prepare(
     """
     check_columns(feedback, objective)
     kind = kind_for(feedback, objective)
+    # Imitation does not look at the rejected response, so it is not paid for, unless some labels are in doubt.
+    certain = feedback.table["probability"].null_count == len(feedback)
+    chosen_only = certain and objective.rows[0] is Rows.DEMONSTRATIONS
     prepared = Prepared()
     encoder.counts.clear()
     for index, j in enumerate(feedback):
         try:
-            prepared.rows.append(_row(j, index, kind, objective, encoder))
+            prepared.rows.append(_row(j, index, kind, chosen_only, encoder))
         except BadRow as error:
             prepared.dropped[error.reason] += 1
             prepared.examples.setdefault(error.reason, f"{j.source}, row {j.row}, {error}")
@@ -109,7 +112,7 @@ def kind_for(feedback: Feedback, objective: Objective) -> Rows:
     raise FeedbackError(f"{objective.name} learns from {wanted}, and this feedback has {found}; {remedy}")
 
 
-def _row(j: Judgement, index: int, kind: Rows, objective: Objective, encoder: Encoder) -> Row:
+def _row(j: Judgement, index: int, kind: Rows, chosen_only: bool, encoder: Encoder) -> Row:
     if kind is not Rows.PAIRS:
         return _single(j, index, kind, encoder)
     first, probability, margin = sides(j)
@@ -117,8 +120,7 @@ def _row(j: Judgement, index: int, kind: Rows, objective: Objective, encoder: En
     if any(not messages for messages in responses):
         raise BadRow("no-text", field="responses", problem="a response has no text", remedy="join the texts first")
     sign: tuple[int, ...] = (1, -1)
-    if objective.rows[0] is Rows.DEMONSTRATIONS and probability is None:
-        # Imitation does not look at the rejected response, so it is not paid for.
+    if chosen_only:
         responses, sign = responses[:1], (1,)
     return Row(
         encoder.encode(j.prompt, responses, j.tools),

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Sampler, Subset
 from transformers import Trainer
-from transformers.trainer_pt_utils import LengthGroupedSampler
+from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from pluralign.objectives import Need, Objective, PolicyBatch, Totals
 from pluralign.policy.logprobs import logprobs
@@ -25,13 +25,23 @@ from pluralign.train.batches import Examples, batch_of, policy_batch, unscored
 from pluralign.train.metrics import NAMES, Tally, add_metrics
 
 STATE = "objective_state.json"
+ORDERS = ("random", "sequential", "group_by_length")
 
 
-class ShuffledRows(Sampler[int]):
-    """A new order each epoch that depends on the seed alone: not on the number of processes, nor on earlier draws."""
+class EpochOrder(Sampler[int]):
+    """Row numbers in an order that depends on seed and epoch alone, so that a resumed run meets the same one.
 
-    def __init__(self, rows: int, seed: int) -> None:
-        self.rows, self.seed, self.epoch = rows, seed, 0
+    order: of `TrainingArguments.train_sampling_strategy`: random, sequential, or group_by_length, where rows of like
+    `lengths` come `together`.
+    fill: the order is made a multiple of this by -1, a row without weight. Every process then has the same number of
+    full batches, and no row is counted twice to get there.
+    """
+
+    def __init__(
+        self, lengths: list[int], seed: int, *, order: str = "random", fill: int = 1, together: int = 1
+    ) -> None:
+        self.lengths, self.seed, self.order, self.together, self.epoch = lengths, seed, order, together, 0
+        self.padding = -len(lengths) % fill
 
     def set_epoch(self, epoch: int) -> None:
         """Take the order of this epoch; the trainer calls it."""
@@ -39,10 +49,16 @@ class ShuffledRows(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         draw = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-        yield from torch.randperm(self.rows, generator=draw).tolist()
+        if self.order == "random":
+            yield from torch.randperm(len(self.lengths), generator=draw).tolist()
+        elif self.order == "group_by_length":
+            yield from get_length_grouped_indices(self.lengths, self.together, generator=draw)
+        else:
+            yield from range(len(self.lengths))
+        yield from [-1] * self.padding
 
     def __len__(self) -> int:
-        return self.rows
+        return len(self.lengths) + self.padding
 
 
 class PolicyTrainer(Trainer):
@@ -120,7 +136,9 @@ class PolicyTrainer(Trainer):
         """What the rows of one step know of each other: its sums, and the statistics the objective asks for."""
         own = [policy_batch(inputs, unscored(inputs), None).own_totals for inputs in batches]
         names = [f.name for f in fields(Totals)]
-        sums = torch.stack([torch.stack([getattr(t, name).double() for name in names]) for t in own]).sum(0)
+        sums = torch.zeros(len(names), dtype=torch.float64, device=self.args.device)
+        for totals in own:
+            sums += torch.stack([getattr(totals, name).double() for name in names])
         # The number type of the losses, not of the sums: a double would turn every loss into one.
         kind = torch.promote_types(self.model.dtype, torch.float32)
         shared: dict[str, Any] = {"totals": Totals(*self._sum(sums).to(kind))}
@@ -138,7 +156,7 @@ class PolicyTrainer(Trainer):
             ratio = logprobs(model, inputs["mismatched"]).logp - inputs["ref_mismatched"]
             sums += torch.stack([(ratio[:, 0] * inputs["weight"]).double().sum(), inputs["weight"].double().sum()])
         total, weight = self._sum(sums)
-        mean: torch.Tensor = total / weight
+        mean = torch.where(weight > 0, total / weight, torch.zeros_like(total))
         return mean[None]
 
     def _end_of_step(self) -> None:
@@ -154,13 +172,13 @@ class PolicyTrainer(Trainer):
         return reduced.to(values.device)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        if self.args.train_sampling_strategy == "random":
-            return ShuffledRows(len(self.train_dataset), self.args.data_seed)
-        if self.args.train_sampling_strategy != "group_by_length":
-            return super()._get_train_sampler(train_dataset)
-        # A row costs the tokens of all its responses.
-        return LengthGroupedSampler(
-            self.args.train_batch_size * self.args.gradient_accumulation_steps, lengths=self.train_dataset.lengths
+        batch = self.args.train_batch_size * self.accelerator.num_processes
+        return EpochOrder(
+            self.train_dataset.lengths,
+            self.args.data_seed,
+            order=self.args.train_sampling_strategy,
+            fill=batch if self.accelerator.num_processes > 1 else 1,
+            together=batch * self.args.gradient_accumulation_steps,
         )
 
     def _save_rng_state(self, output_dir: str) -> None:

@@ -18,7 +18,9 @@ from safetensors.torch import load_file
 
 import pluralign
 from pluralign.errors import FeedbackError, OptionError
+from pluralign.objectives import catalogue
 from pluralign.train import Run, align
+from pluralign.train.trainer import EpochOrder
 
 QUIET = {"pretrain_steps": 2, "logging_steps": 1, "eval_strategy": "no", "save_strategy": "no"}
 
@@ -211,10 +213,10 @@ def test_a_config_file_and_a_runs_own_config_give_the_same_run(tmp_path: Path) -
 SCRIPT = """
 import sys
 from pluralign.train import align
-rows = [{"prompt": f"{i}?", "chosen": f" It is {i}.", "rejected": " No."} for i in range(64)]
-align(rows, "lab:tiny", sys.argv[2], output_dir=sys.argv[1], eval_data=0, resume=len(sys.argv) > 3, pretrain_steps=2,
+rows = [{"prompt": f"{i}?", "chosen": f" It is {i}" + " so" * (i % 7), "rejected": " No."} for i in range(22)]
+align(rows, "lab:tiny", sys.argv[2], output_dir=sys.argv[1], eval_data=0, resume=len(sys.argv) > 4, pretrain_steps=2,
       max_steps=40, per_device_train_batch_size=2, gradient_accumulation_steps=2, save_steps=5, logging_steps=1,
-      learning_rate=1e-3)
+      learning_rate=1e-3, train_sampling_strategy=sys.argv[3])
 """
 
 
@@ -222,13 +224,13 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-c", SCRIPT, *arguments]
 
 
-@pytest.mark.parametrize("objective", ["dpo", "bco"])
-def test_killed_and_resumed_is_the_same_as_never_stopped(objective: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("objective", "order"), [("dpo", "random"), ("bco", "random"), ("dpo", "group_by_length")])
+def test_killed_and_resumed_is_the_same_as_never_stopped(objective: str, order: str, tmp_path: Path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(pluralign.__file__).parents[1])}
-    subprocess.run(command(str(tmp_path / "whole"), objective), check=True, env=environment, capture_output=True)
+    subprocess.run(command(str(tmp_path / "whole"), objective, order), check=True, env=environment, capture_output=True)
     broken = tmp_path / "broken"
     process = subprocess.Popen(
-        command(str(broken), objective), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command(str(broken), objective, order), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     deadline = time.monotonic() + 120
     while not (broken / "checkpoint-10" / "trainer_state.json").exists():
@@ -238,7 +240,7 @@ def test_killed_and_resumed_is_the_same_as_never_stopped(objective: str, tmp_pat
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (broken / "model").exists()
-    subprocess.run(command(str(broken), objective, "resume"), check=True, env=environment, capture_output=True)
+    subprocess.run(command(str(broken), objective, order, "resume"), check=True, env=environment, capture_output=True)
     assert_same_weights(Run.open(tmp_path / "whole"), Run.open(broken))
     steps = [m["step"] for m in Run.open(broken).metrics]
     assert steps == list(range(1, 41))
@@ -248,7 +250,7 @@ def test_killed_and_resumed_is_the_same_as_never_stopped(objective: str, tmp_pat
 
 def test_ctrl_c_leaves_a_checkpoint_to_go_on_from(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    process = subprocess.Popen(command(str(folder), "dpo"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = subprocess.Popen(command(str(folder), "dpo", "random"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     while not (folder / "metrics.jsonl").exists() or not (folder / "metrics.jsonl").read_text():
         assert process.poll() is None
         time.sleep(0.002)
@@ -263,15 +265,18 @@ def test_ctrl_c_leaves_a_checkpoint_to_go_on_from(tmp_path: Path) -> None:
 TWO = """
 import sys
 from pluralign.train import align
-rows = [{"prompt": f"{i}?", "chosen": f" It is {i}" + " so" * (i % 4), "rejected": " No."} for i in range(32)]
-align(rows, "lab:tiny", sys.argv[2], output_dir=sys.argv[1], eval_data=0.25, pretrain_steps=2, max_steps=4,
+n = int(sys.argv[4])
+rows = [{"prompt": f"{i}?", "chosen": f" It is {i}" + " so" * (i % 4), "rejected": " No."} for i in range(n)]
+align(rows, "lab:tiny", sys.argv[2], output_dir=sys.argv[1], eval_data=0.25, pretrain_steps=2, max_steps=6,
       per_device_train_batch_size=int(sys.argv[3]), logging_steps=1, optim="sgd", learning_rate=0.1,
       save_strategy="no", use_cpu=True)
 """
 
 
-@pytest.mark.parametrize("objective", ["dpo", "kto", "sft"])
-def test_two_processes_give_the_losses_of_one(objective: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("objective", "rows"), [("dpo", "32"), ("kto", "32"), ("dpo", "14"), ("kto", "14"), ("sft", "9")]
+)
+def test_two_processes_give_the_losses_of_one(objective: str, rows: str, tmp_path: Path) -> None:
     script = tmp_path / "two.py"
     script.write_text(TWO)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
@@ -279,7 +284,7 @@ def test_two_processes_give_the_losses_of_one(objective: str, tmp_path: Path) ->
     environment["PYTHONPATH"] = str(Path(pluralign.__file__).parents[1])
     one, two = tmp_path / "one", tmp_path / "two"
     subprocess.run(
-        [sys.executable, str(script), str(one), objective, "4"], check=True, env=environment, capture_output=True
+        [sys.executable, str(script), str(one), objective, "4", rows], check=True, env=environment, capture_output=True
     )
     launch = [
         sys.executable,
@@ -293,9 +298,53 @@ def test_two_processes_give_the_losses_of_one(objective: str, tmp_path: Path) ->
     ]
     launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
     done = subprocess.run(
-        [*launch, str(script), str(two), objective, "2"], env=environment, capture_output=True, text=True
+        [*launch, str(script), str(two), objective, "2", rows], env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr[-3000:]
     first, second = Run.open(one), Run.open(two)
     assert [m["loss"] for m in first.metrics] == pytest.approx([m["loss"] for m in second.metrics], abs=1e-5)
     assert_same_weights(first, second, tolerance=1e-5)
+
+
+def mixed(n: int) -> list[dict[str, object]]:
+    """Plain, softly labelled, weighted and weightless rows in one file."""
+    rows = pairs(n)
+    for i, row in enumerate(rows):
+        row |= {"probability": 0.7 if i % 3 == 0 else None, "weight": (1.0, 2.0, 0.0)[i % 3]}
+    return rows
+
+
+@pytest.mark.parametrize("name", catalogue())
+def test_every_objective_takes_rows_of_different_kinds_in_one_file(name: str, tmp_path: Path) -> None:
+    run = align(
+        mixed(9),
+        "lab:tiny",
+        name,
+        output_dir=tmp_path / "run",
+        eval_data=mixed(5),
+        per_device_train_batch_size=2,
+        **(QUIET | {"pretrain_steps": 1}),
+    )
+    assert len(run.metrics) == 6
+    assert all(math.isfinite(value) for m in run.metrics for value in m.values() if isinstance(value, float))
+
+
+@pytest.mark.parametrize("name", catalogue())
+def test_a_step_without_weight_has_no_loss_and_no_gradient(name: str, tmp_path: Path) -> None:
+    run = final_loss(tmp_path, "run", pairs(4, weight=0.0), name, max_steps=1)
+    assert run.metrics[0]["loss"] == 0
+    assert run.metrics[0]["grad_norm"] == 0
+
+
+def test_the_order_of_rows_depends_on_seed_and_epoch_alone_and_fills_up_without_repeating() -> None:
+    lengths = [i % 5 + 1 for i in range(13)]
+    for order in ("random", "sequential", "group_by_length"):
+        epochs = []
+        for epoch in (0, 1):
+            sampler = EpochOrder(lengths, 3, order=order, fill=4, together=4)
+            sampler.set_epoch(epoch)
+            assert list(sampler) == list(sampler)
+            assert sorted(sampler) == [-1, -1, -1, *range(13)]
+            assert len(sampler) == 16
+            epochs.append(list(sampler))
+        assert (epochs[0] == epochs[1]) == (order == "sequential")
