@@ -4,14 +4,14 @@
     python -m benchmarks.real hh_rlhf --data FILE --out FOLDER
 
 Groups (debates, prompts) are dealt into folds; each fold is held out once from a run of its own, so that every pair is
-judged by a model that saw nothing of its group. Rewrites its table in docs/real-data.md.
+judged by a model that saw nothing of its group. The settings of that run are chosen within its training side, where a
+part of the groups is held out again. Rewrites its table in docs/real-data.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import re
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
@@ -24,35 +24,42 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy import stats
 
 import pluralign
-from pluralign.evaluate.figures import Array, Figure, mean, preferred, share
+from benchmarks.real_page import PAGE, into_page, picture, tables
+from pluralign.evaluate.figures import Array
 from pluralign.feedback import Feedback, Judgement
 from pluralign.feedback.convert import prompt_key
 from pluralign.feedback.record import plain
 from pluralign.train import Run
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "real-data.md"
 OPTIONS: dict[str, Any] = {
-    "per_device_train_batch_size": 16,
+    "per_device_train_batch_size": 32,
     "per_device_eval_batch_size": 8,
     "max_length": 256,
-    "eval_strategy": "no",
     "save_strategy": "no",
+    "num_train_epochs": 1,
+    "pretrain_steps": 60,
 }
-CLOSE = 0.2
-"""Two texts are of like length when the longer has at most this share more characters."""
+CANDIDATES: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("dpo", {"learning_rate": 2e-4}),
+    ("nll_augmented", {"alpha": 10, "learning_rate": 2e-4}),
+    ("nll_augmented", {"alpha": 10, "learning_rate": 1e-3}),
+)
+LEARN, TRY, LOOK = 2000, 1000, 500
+"""Most pairs that a run learns from, that a trial of settings learns from, and that a trial is judged on."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """One data set: what a group is called and how to tell it, and the settings of its runs."""
+    """One data set: what a group is called and how to tell it.
+
+    looked_at: groups that served as held-out ones in the trials that `CANDIDATES` come from.
+    """
 
     group: str
     key: Callable[[Judgement], str]
-    objective: str
-    options: dict[str, Any]
+    looked_at: frozenset[str] = frozenset()
 
 
 def debate(j: Judgement) -> str:
@@ -69,15 +76,16 @@ TASKS = {
     "ukpconvarg1": Task(
         group="debate",
         key=debate,
-        objective="dpo",
-        options={"num_train_epochs": 1},
+        looked_at=frozenset(
+            {
+                "firefox-vs-internet-explorer",
+                "human-growth-and-development-should-parents-use-spanking-as-an-option-to-discipline-",
+                "is-it-better-to-have-a-lousy-father-or-to-be-fatherless-",
+                "is-porn-wrong-",
+            }
+        ),
     ),
-    "hh_rlhf": Task(
-        group="opening turn",
-        key=opening,
-        objective="dpo",
-        options={"num_train_epochs": 1},
-    ),
+    "hh_rlhf": Task(group="opening turn", key=opening),
 }
 
 
@@ -91,45 +99,66 @@ def folds(groups: Sequence[str], k: int) -> Array:
     return np.array([place[g] for g in groups])
 
 
-def sampled(data: str, pairs: int | None) -> Feedback:
-    """The release, or as many of its rows, drawn without looking at them."""
-    feedback = pluralign.read(data)
-    if pairs is None or pairs >= len(feedback):
-        return feedback
-    drawn = np.random.default_rng(0).permutation(len(feedback))[:pairs]
+def some(feedback: Feedback, rows: Array, most: int) -> Feedback:
+    """At most so many of the rows of a mask [n], drawn at random."""
+    drawn = np.random.default_rng(0).permutation(np.flatnonzero(rows))[:most]
     return feedback.where(np.isin(np.arange(len(feedback)), drawn))
 
 
+def sampled(data: str, pairs: int | None) -> Feedback:
+    """The release, or as many of its rows, drawn without looking at them."""
+    feedback = pluralign.read(data)
+    return feedback if pairs is None else some(feedback, np.ones(len(feedback), dtype=bool), pairs)
+
+
+def aligned(rows: Feedback, model: str, candidate: tuple[str, dict[str, Any]], out: Path) -> Run:
+    """A run with these settings; what it is judged on is given to `evaluate`."""
+    objective, options = candidate
+    return pluralign.align(rows, model, objective, output_dir=out, eval_data=0, **OPTIONS, **options)
+
+
+def choose(task: Task, train: Feedback, k: int, out: Path) -> list[dict[str, Any]]:
+    """Every candidate, tried within the training side, best first.
+
+    A k-th of the training groups is set aside to judge the trials on. The trials share one starting model, made from
+    the texts they learn from.
+    """
+    inner = folds([task.key(j) for j in train], k)
+    learn, look = some(train, inner != 0, TRY), some(train, inner == 0, LOOK)
+    model, tried = "lab:tiny", []
+    for i, candidate in enumerate(CANDIDATES):
+        run = aligned(learn, model, candidate, out / f"trial-{i + 1}")
+        model = model if i else str(run.path / "reference")
+        figures = pluralign.evaluate(run, look, cluster=task.key, samples=0).figures
+        tried.append({"candidate": i, "share": figures["accuracy"]["implicit reward"]})
+    return sorted(tried, key=lambda t: -t["share"]["value"])
+
+
 def one_fold(name: str, data: str, out: Path, pairs: int | None, k: int, i: int) -> pl.DataFrame:
-    """Align on all folds but the i-th and score that one."""
+    """Choose settings and align on all folds but the i-th, and score that one."""
     task, feedback = TASKS[name], sampled(data, pairs)
-    fold = folds([task.key(j) for j in feedback], k)
-    run = pluralign.align(
-        feedback.where(fold != i),
-        "lab:tiny",
-        task.objective,
-        output_dir=out / f"fold-{i + 1}",
-        eval_data=feedback.where(fold == i),
-        **OPTIONS,
-        **task.options,
-    )
+    fold, out = folds([task.key(j) for j in feedback], k), out / f"fold-{i + 1}"
+    train, held_out = feedback.where(fold != i), feedback.where(fold == i)
+    tried = choose(task, train, k, out)
+    run = aligned(some(feedback, fold != i, LEARN), "lab:tiny", CANDIDATES[tried[0]["candidate"]], out / "run")
     # Samples are drawn for the report of the first run alone; the figures here need none.
-    pluralign.evaluate(run, cluster=task.key, samples=16 if i == 0 else 0, max_new_tokens=64)
-    return scored(run, task)
+    pluralign.evaluate(run, held_out, cluster=task.key, samples=16 if i == 0 else 0, max_new_tokens=64)
+    (out / "trials.json").write_text(json.dumps(tried, indent=1) + "\n")
+    return scored(run, held_out, task)
 
 
 def cross_fit(name: str, data: str, out: Path, pairs: int | None, k: int, workers: int) -> pl.DataFrame:
     """Scores of every usable pair by the run that did not see its group; one row a pair."""
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         parts = list(pool.map(partial(one_fold, name, data, out, pairs, k), range(k)))
-    pluralign.report(out / "fold-1")
+    pluralign.report(out / "fold-1" / "run")
     return pl.concat(parts)
 
 
-def scored(run: Run, task: Task) -> pl.DataFrame:
+def scored(run: Run, held_out: Feedback, task: Task) -> pl.DataFrame:
     """The table that evaluate wrote, with the group and the characters of both texts beside each row."""
     scores = pl.read_parquet(run.path / "evaluation" / "heldout.parquet")
-    rows = list(run.heldout())
+    rows = list(held_out)
     told: dict[str, list[Any]] = defaultdict(list)
     for i in scores["row"].to_list():
         j = rows[int(i)]
@@ -139,99 +168,6 @@ def scored(run: Run, task: Task) -> pl.DataFrame:
         told["characters_chosen"].append(len(texts[0]))
         told["characters_rejected"].append(len(texts[1]))
     return scores.with_columns(**{name: pl.Series(values) for name, values in told.items()})
-
-
-def right(scores: pl.DataFrame) -> dict[str, Array]:
-    """For each rule, 1 where it puts the preferred text first, one half where it cannot tell; each [n]."""
-
-    def gap(name: str) -> Array:
-        return (scores[f"{name}_chosen"] - scores[f"{name}_rejected"]).to_numpy().astype(float)
-
-    def by_token(name: str) -> Array:
-        chosen, rejected = (scores[f"{name}_{s}"] / scores[f"length_{s}"] for s in ("chosen", "rejected"))
-        return (chosen - rejected).to_numpy()
-
-    rules = {
-        "aligned model, implicit reward": gap("reward"),
-        "aligned model, log-prob": gap("logp"),
-        "aligned model, mean log-prob": by_token("logp"),
-        "reference, log-prob": gap("ref_logp"),
-        "reference, mean log-prob": by_token("ref_logp"),
-        "longer wins": gap("characters"),
-    }
-    return {name: preferred(margins) for name, margins in rules.items()}
-
-
-def over_groups(values: Array, groups: Array) -> Figure:
-    """The mean over groups, each counted once, with Student's interval: a second opinion where groups are few."""
-    means = np.array([values[groups == g].mean() for g in np.unique(groups)])
-    half = float(stats.t.ppf(0.975, len(means) - 1) * stats.sem(means))
-    centre = float(means.mean())
-    return Figure(centre, centre - half, centre + half, len(values), len(means), "t over groups")
-
-
-def line(name: str, *cells: Any) -> str:
-    """A row of a Markdown table."""
-    return f"| {' | '.join([name, *map(str, cells)])} |"
-
-
-def tables(task: Task, scores: pl.DataFrame, k: int, seconds: float) -> str:
-    """All figures as Markdown."""
-    rules = right(scores)
-    groups = scores["group"].to_numpy()
-    reward, reference = rules["aligned model, implicit reward"], "reference, mean log-prob"
-    if rules["reference, log-prob"].mean() > rules[reference].mean():
-        reference = "reference, log-prob"
-    n = len(np.unique(groups))
-    plural = f"{task.group}s"
-    lines = [
-        f"{len(scores):,} pairs, each held out once, in {n:,} {plural}, {k} folds, `lab:tiny`, {task.objective}, "
-        + ", ".join(f"{name} {value}" for name, value in (OPTIONS | task.options).items() if not isinstance(value, str))
-        + f"; {seconds / 60:.0f} minutes.",
-        "",
-        f"| rule | share right, 95% interval over pairs, clustered by {task.group} | mean over {plural}, Student's t |",
-        "| --- | --- | --- |",
-    ]
-    lines += [line(name, share(v, groups), over_groups(v, groups)) for name, v in rules.items()]
-    lines += ["", f"| implicit reward minus | difference | mean over {plural} | {plural} where it is ahead |"]
-    lines += ["| --- | --- | --- | --- |"]
-    for other in (reference, "longer wins"):
-        ahead = [float((reward - rules[other])[groups == g].mean()) > 0 for g in np.unique(groups)]
-        difference = reward - rules[other]
-        cells = (mean(difference, groups), over_groups(difference, groups), f"{sum(ahead)} of {n:,}")
-        lines.append(line(other, *cells))
-    chosen, rejected = (scores[f"characters_{s}"].to_numpy().astype(float) for s in ("chosen", "rejected"))
-    like = np.maximum(chosen, rejected) <= (1 + CLOSE) * np.minimum(chosen, rejected)
-    slices = {
-        "the preferred text is the longer": chosen > rejected,
-        "the preferred text is the shorter": chosen < rejected,
-        f"of like length (within {CLOSE:.0%})": like,
-    }
-    lines += [
-        "",
-        f"| pairs | how many | implicit reward | {reference} | longer wins |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    for name, rows in slices.items():
-        figures = [share(v[rows], groups[rows]) for v in (reward, rules[reference], rules["longer wins"])]
-        lines.append(line(name, f"{int(rows.sum()):,}", *figures))
-    if n <= 30:
-        lines += ["", f"| {task.group} | pairs | implicit reward | {reference} | longer wins |"]
-        lines += ["| --- | --- | --- | --- | --- |"]
-        for g in np.unique(groups):
-            rows = groups == g
-            values = (f"{v[rows].mean():.3f}" for v in (reward, rules[reference], rules["longer wins"]))
-            lines.append(line(g.replace("-", " ").strip(), f"{int(rows.sum()):,}", *values))
-    return "\n".join(lines)
-
-
-def into_page(name: str, text: str) -> None:
-    """Put the tables between the marks of this data set in the page."""
-    page = PAGE.read_text()
-    marked = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end of {name} -->)", re.DOTALL)
-    if not marked.search(page):
-        raise SystemExit(f"{PAGE} has no marks for {name}")
-    PAGE.write_text(marked.sub(lambda m: f"{m[1]}\n{text}\n\n{m[2]}", page))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -250,7 +186,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     scores.write_parquet(given.out / "scores.parquet")
     seconds = time.perf_counter() - start
     (given.out / "run.json").write_text(json.dumps({"seconds": seconds, "folds": given.folds}) + "\n")
-    text = tables(task, scores, given.folds, seconds)
+    trials = [json.loads((given.out / f"fold-{i + 1}" / "trials.json").read_text()) for i in range(given.folds)]
+    n = scores["group"].n_unique()
+    told = [f"{name} {value}" for name, value in OPTIONS.items() if not isinstance(value, str)]
+    headline = (
+        f"{len(scores):,} pairs, each held out once, in {n:,} {task.group}s, {given.folds} folds, `lab:tiny`, at most "
+        f"{LEARN:,} pairs to learn from in a fold, {', '.join(told)}; {seconds / 60:.0f} minutes."
+    )
+    settings = [", ".join([name, *(f"{k} {v:g}" for k, v in options.items())]) for name, options in CANDIDATES]
+    text = f"{headline}\n\n{tables(scores, task.group, task.looked_at, settings, trials)}"
+    if n <= 30:
+        drawn = PAGE.parent / f"real-{given.task}.png"
+        picture(scores, task.group, drawn)
+        text += f"\n\n![Share of held-out pairs put in the right order, by {task.group}]({drawn.name})"
     print(text)
     into_page(given.task, text)
 
