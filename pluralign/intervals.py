@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import stdtrit
 
 _BLOCK = 4_000_000  # resampled indices held at once: 32 MB
 
@@ -24,7 +25,10 @@ def wilson(successes: float, n: float, level: float = 0.95) -> tuple[float, floa
     """
     if not 0 <= successes <= n:
         raise ValueError(f"a proportion needs 0 <= successes <= n, got successes={successes}, n={n}")
-    z = _z(level)
+    return _score_interval(successes, n, _critical(level))
+
+
+def _score_interval(successes: float, n: float, z: float) -> tuple[float, float]:
     if n == 0:
         return 0.0, 1.0
     p = successes / n
@@ -42,13 +46,14 @@ def clustered_wilson(values: ArrayLike, clusters: ArrayLike, level: float = 0.95
 
     The sample size is divided by the design effect: the variance of the mean with whole clusters as the units
     (linearised ratio estimator, Cochran 1977, ch. 6) over the variance of independent values. A design effect below
-    one is not used: clusters may widen the interval, never narrow it.
+    one is not used: clusters may widen the interval, never narrow it. A variance seen over G clusters is itself
+    uncertain, so the normal quantile gives way to Student's with G - 1 degrees of freedom.
 
     >>> v = [1, 0, 1, 1, 0, 1, 0, 0, 1, 1]
     >>> clustered_wilson(v, range(10)) == wilson(6, 10)
     True
     >>> low, high = clustered_wilson(v * 2, [*range(10)] * 2)  # every value twice tells nothing new
-    >>> abs(high - wilson(6, 10)[1]) < 0.02
+    >>> abs(high - wilson(6, 10)[1]) < 0.04
     True
     """
     v = np.asarray(values, dtype=np.float64)
@@ -63,10 +68,32 @@ def clustered_wilson(values: ArrayLike, clusters: ArrayLike, level: float = 0.95
     if g == 1 or spread == 0:
         # Between-cluster variance cannot be seen here, so only the clusters count as evidence.
         return wilson(p * g, g, level)
-    residual = np.bincount(group, weights=v - p)
-    variance = g / (g - 1) * float(residual @ residual) / n**2
-    effect = max(1.0, variance / (spread / n))
-    return wilson(p * n / effect, n / effect, level)
+    effect = max(1.0, _cluster_variance(v, group, g) / (spread / n))
+    return _score_interval(p * n / effect, n / effect, _critical(level, g - 1))
+
+
+def clustered_t(values: ArrayLike, clusters: ArrayLike, level: float = 0.95) -> tuple[float, float]:
+    """Student's interval of the mean of any `values` [n] whose units are clusters [n], with G - 1 degrees of freedom.
+
+    For few clusters: resampling a handful of them (`bootstrap`) understates how different an unseen one may be.
+    Raises ValueError for a single cluster.
+
+    >>> clustered_t([1.0, 1.0, 3.0, 3.0], [0, 0, 1, 1])[1] > 10
+    True
+    """
+    v = np.asarray(values, dtype=np.float64)
+    _, group = np.unique(np.asarray(clusters), return_inverse=True)
+    g = int(group.max()) + 1
+    if g == 1:
+        raise ValueError("one cluster shows no spread between clusters, so it gives no interval")
+    half = _critical(level, g - 1) * float(np.sqrt(_cluster_variance(v, group, g)))
+    return float(v.mean()) - half, float(v.mean()) + half
+
+
+def _cluster_variance(v: NDArray[np.float64], group: NDArray[np.intp], g: int) -> float:
+    """Variance of the mean of v [n] with g whole clusters as the units."""
+    residual = np.bincount(group, weights=v - v.mean())
+    return g / (g - 1) * float(residual @ residual) / v.size**2
 
 
 def bootstrap(
@@ -113,10 +140,13 @@ def bootstrap(
     return float(low), float(high)
 
 
-def _z(level: float) -> float:
+def _critical(level: float, freedom: float | None = None) -> float:
+    """Half-width in standard errors: the normal quantile, Student's where degrees of freedom are given."""
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1, got {level}")
-    return NormalDist().inv_cdf((1 + level) / 2)
+    if freedom is None:
+        return NormalDist().inv_cdf((1 + level) / 2)
+    return float(stdtrit(freedom, (1 + level) / 2))
 
 
 def _means(

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pluralign.intervals import bootstrap, clustered_wilson, wilson
+from pluralign.intervals import bootstrap, clustered_t, clustered_wilson, wilson
 
 
 @pytest.mark.parametrize(
@@ -82,3 +82,29 @@ def test_bootstrap_is_seeded_and_takes_rows():
         bootstrap(np.mean, [])
     with pytest.raises(ValueError, match="one entry a value"):
         bootstrap(np.mean, [1.0, 2.0], clusters=[1])
+
+
+@pytest.mark.parametrize("groups", [4, 11, 30])
+def test_few_clusters_still_cover(groups):
+    rng = np.random.default_rng(6)
+    ids = np.repeat(np.arange(groups), 20)
+    shares = means = resampled = 0
+    for _ in range(800):
+        effect = rng.normal(size=groups)
+        v = (rng.random(ids.size) < 1 / (1 + np.exp(-effect[ids]))).astype(float)
+        low, high = clustered_wilson(v, ids)
+        shares += low <= 0.5 <= high
+        x = effect[ids] + rng.normal(size=ids.size)
+        low, high = clustered_t(x, ids)
+        means += low <= 0 <= high
+        low, high = bootstrap(np.mean, x, ids, replicates=200)
+        resampled += low <= 0 <= high
+    assert 0.925 <= shares / 800 <= 0.985
+    assert 0.93 <= means / 800 <= 0.97
+    if groups < 30:
+        assert resampled < means - 20  # what the t interval is for
+
+
+def test_one_cluster_gives_no_t_interval():
+    with pytest.raises(ValueError, match="one cluster"):
+        clustered_t([1.0, 2.0], [0, 0])

@@ -14,12 +14,16 @@ from pluralign.errors import OptionError
 def evaluate(
     run: Annotated[Path, typer.Argument(help="The folder that align wrote.")],
     data: Annotated[str | None, typer.Argument(help="Held-out feedback; the run's own when left out.")] = None,
-    name: Annotated[str, typer.Option(help="Name of the evaluation within the run.")] = "heldout",
+    name: Annotated[
+        str | None, typer.Option(help="Name of the evaluation within the run; heldout, or that of the file.")
+    ] = None,
     scorer: Annotated[
         str | None, typer.Option(help="For the win rate: length, or module:function of (prompt, response).")
     ] = None,
     cluster: Annotated[str, typer.Option(help="What rows share: prompt, annotator, a column, meta.NAME.")] = "prompt",
-    slice: Annotated[list[str] | None, typer.Option(help="Also by this column or meta.NAME; repeatable.")] = None,
+    slice: Annotated[
+        list[str] | None, typer.Option(help="Break figures down by this column or meta.NAME too; repeatable.")
+    ] = None,
     samples: Annotated[int, typer.Option(help="Prompts to draw responses to; 0 for none.")] = 64,
     max_new_tokens: Annotated[int, typer.Option(help="Length limit of drawn responses.")] = 128,
     seed: Annotated[int, typer.Option(help="Of samples and resampling.")] = 0,
@@ -54,12 +58,16 @@ def load_function(name: str) -> Callable[[str, str], float]:
     4
     """
     import importlib
+    import sys
 
     if name == "length":
         return lambda prompt, response: len(response)
     module, colon, function = name.partition(":")
     if not colon:
         raise OptionError(f"--scorer {name}: write it as module:function, or length")
+    if "" not in sys.path:
+        # An installed command, unlike python -m, does not look where it is started.
+        sys.path.insert(0, "")
     try:
         found: Callable[[str, str], float] = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError) as error:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
 from pluralign.errors import FeedbackError, OptionError
-from pluralign.evaluate.figures import Array, Clusters, calibration, histogram, mean, preferred, share
+from pluralign.evaluate.figures import Clusters, spelled
+from pluralign.evaluate.measures import LAYOUT, Pairs, idealised_accuracy, measure, sliced
 from pluralign.feedback import Judgement, read
 from pluralign.feedback.convert import prompt_key
 from pluralign.feedback.record import Response, plain
@@ -22,8 +23,11 @@ from pluralign.progress import bar
 from pluralign.train.data import sides
 from pluralign.train.run import Run
 
-SMALL = 30
-"""A slice with fewer rows than this is marked: its interval is wide and its value says little."""
+if TYPE_CHECKING:
+    from pluralign.evaluate.scoring import PairScores
+
+SHOWN = 12
+"""Pairs kept as examples, at most two a prompt."""
 
 
 @dataclass(frozen=True)
@@ -35,19 +39,12 @@ class Evaluation:
 
     def __str__(self) -> str:
         """The lines that the command line prints."""
-        lines = [
-            f"{self.figures['n']:,} held-out pairs, {self.figures['clusters']:,} {self.figures['cluster_by']} clusters"
-        ]
-        for name, f in self.figures["accuracy"].items():
-            lines.append(f"accuracy, {name}: {f['value']:.3f} [{f['low']:.3f}, {f['high']:.3f}]")
-        for name, f in self.figures["difference"].items():
-            lines.append(f"{name}: {f['value']:+.3f} [{f['low']:+.3f}, {f['high']:+.3f}]")
-        drawn = self.figures.get("generations")
-        if drawn:
-            for name in ("win_rate", "kl"):
-                if name in drawn:
-                    f = drawn[name]
-                    lines.append(f"{name} of samples: {f['value']:.3f} [{f['low']:.3f}, {f['high']:.3f}]")
+        f = self.figures
+        lines = [f"{f['n']:,} held-out pairs, {f['clusters']:,} {f['cluster_by']} clusters"]
+        lines += [f"accuracy, {name}: {spelled(figure)}" for name, figure in f["accuracy"].items()]
+        lines += [f"{name}: {spelled(figure, sign='+')}" for name, figure in f["difference"].items()]
+        drawn = f.get("generations") or {}
+        lines += [f"{name} of samples: {spelled(drawn[name])}" for name in ("win_rate", "kl") if name in drawn]
         return "\n".join(lines)
 
 
@@ -55,7 +52,7 @@ def evaluate(
     run: Run | str | Path,
     data: Any = None,
     *,
-    name: str = "heldout",
+    name: str | None = None,
     scorer: Callable[[str, str], float] | None = None,
     cluster: str | Callable[[Judgement], Any] = "prompt",
     slices: Sequence[str] = (),
@@ -65,16 +62,19 @@ def evaluate(
 ) -> Evaluation:
     """Measure a finished run on held-out pairs and write the result into its folder.
 
-    data: anything `pluralign.read` takes; the run's own held-out rows by default. scorer: (prompt, response) ->
-    number, for the win rate of samples against the reference's. cluster: what rows share when they are not
-    independent ("prompt", "annotator", a column, "meta.NAME" or a function); intervals treat clusters as the units.
-    slices: columns or "meta.NAME" to break accuracy down by, besides annotator and length. samples: prompts to draw
-    responses to; 0 for none. Raises `OptionError` for an unfinished run, `FeedbackError` where there are no pairs.
+    data: anything `pluralign.read` takes; the run's own held-out rows by default. name: of the evaluation within the
+    run; by default "heldout" for the run's own rows, the file's name without its ending for others, else "data".
+    scorer: (prompt, response) -> number, for the win rate of samples against the reference's. cluster: what rows share
+    when they are not independent ("prompt", "annotator", a column, "meta.NAME" or a function); intervals treat
+    clusters as the units. slices: columns or "meta.NAME" to break every figure down by, besides prompt, criterion,
+    context, source, annotator and length. samples: prompts to draw responses to; 0 for none. Raises `OptionError` for
+    an unfinished run or a column that no row has, `FeedbackError` where there are no pairs.
     """
     from pluralign.evaluate.generation import compare_samples
     from pluralign.evaluate.scoring import score_pairs
 
     run = run if isinstance(run, Run) else Run.open(run)
+    name = _name(data) if name is None else name
     feedback = run.heldout() if data is None else read(data)
     kinds = feedback.kinds
     if not kinds["pairs"]:
@@ -82,85 +82,70 @@ def evaluate(
         raise FeedbackError(
             f"evaluate compares the two responses of pairs, and this feedback has {found}; give it pairs"
         )
+    everything = list(feedback)
+    for column in (cluster, *slices):
+        _check(everything, column)
     model, tokenizer = run.load_model()
     reference = run.load_reference()
     with bar("scoring held-out pairs", len(feedback)) as step:
         scores = score_pairs(run, feedback, model, reference, tokenizer, progress=step)
-    everything = list(feedback)
     rows = [everything[int(i)] for i in scores.index]
-    clusters = _codes([_value(j, cluster) for j in rows])
-    reward = scores.reward[:, 0] - scores.reward[:, 1]
-    rankings = _rankings(scores, rows)
-    drift = scores.logp - scores.ref_logp
+    pairs = _pairs(scores, rows, _codes([_value(j, cluster) for j in rows]))
+    cluster_by = cluster if isinstance(cluster, str) else getattr(cluster, "__name__", "function")
+    columns = ("prompt", "criterion", "context", "source", "annotator", *slices)
+    by_value, left_out = sliced(pairs, {c: [_value(j, c) for j in rows] for c in columns}, cluster_by, seed)
+    # Drawn in an order of their own: the first prompts of a file are often of one kind.
+    prompts = {prompt_key(rows[i]): rows[i].prompt for i in np.random.default_rng(seed).permutation(len(rows))}
     figures: dict[str, Any] = {
+        "layout": LAYOUT,
         "name": name,
-        "n": len(rows),
-        "clusters": len(np.unique(clusters)),
-        "cluster_by": cluster if isinstance(cluster, str) else getattr(cluster, "__name__", "function"),
+        "n": len(pairs),
+        "clusters": len(np.unique(pairs.clusters)),
+        "cluster_by": cluster_by,
         "data": {"fingerprint": feedback.fingerprint, **scores.prepared.as_dict()},
-        "accuracy": {
-            title: share(preferred(margin[known]), clusters[known]).as_dict()
-            for title, (margin, known) in rankings.items()
-        },
-        "difference": _differences(rankings, clusters, seed),
-        "calibration": calibration(reward, clusters, seed=seed),
-        "margins": {**histogram(reward), "mean": mean(reward, clusters, seed).as_dict()},
-        "displacement": {
-            "chosen": mean(drift[:, 0], clusters, seed).as_dict(),
-            "rejected": mean(drift[:, 1], clusters, seed).as_dict(),
-            "chosen_fell": share((drift[:, 0] < 0).astype(float), clusters).as_dict(),
-        },
-        "slices": _slices(rows, preferred(reward), scores.length, clusters, slices),
-        "pairs": [_example(j, float(m)) for j, m in list(zip(rows, reward, strict=True))[:12]],
+        **measure(pairs, seed),
+        "idealised": idealised_accuracy(pairs, scores.beta, scores.stated, seed) if scores.beta else {},
+        "slices": by_value,
+        "slices_left_out": left_out,
+        "pairs": _examples(rows, pairs, list(prompts)),
     }
     if samples:
-        prompts = list({prompt_key(j): j.prompt for j in rows}.values())[:samples]
         with bar("sampling", None):
             figures["generations"] = compare_samples(
-                model, reference, tokenizer, prompts, scorer=scorer, max_new_tokens=max_new_tokens, seed=seed
+                model,
+                reference,
+                tokenizer,
+                list(prompts.values())[:samples],
+                scorer=scorer,
+                max_new_tokens=max_new_tokens,
+                seed=seed,
             )
     path = run.path / "evaluation" / f"{name}.json"
     with whole_file(path.with_suffix(".parquet")) as temporary:
-        _table(scores).write_parquet(temporary)
+        _table(scores.index, pairs).write_parquet(temporary)
     with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n")
+        text = json.dumps(figures, indent=1, ensure_ascii=False, allow_nan=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
     return Evaluation(path, figures)
 
 
-REWARD = "implicit reward"
-LONGER = "longer wins"
+def _name(data: Any) -> str:
+    if data is None:
+        return "heldout"
+    # Files of one name in two folders are told apart by naming them.
+    return Path(data).name.partition(".")[0] or "data" if isinstance(data, str | Path) else "data"
 
 
-def _rankings(scores: Any, rows: list[Judgement]) -> dict[str, tuple[Array, Any]]:
-    """Each way to tell the preferred response: its margins [n] and where it has an opinion at all [n]."""
-    all_rows = np.ones(len(rows), dtype=bool)
-
-    def gap(values: Array) -> Array:
-        return np.asarray(values[:, 0] - values[:, 1])
-
-    characters = np.array([[float(len(plain(r.messages))) for r in _ordered(j)] for j in rows])
-    found = {
-        REWARD: (gap(scores.reward), all_rows),
-        "policy log-prob": (gap(scores.logp), all_rows),
-        "policy mean log-prob": (gap(scores.logp / scores.length), all_rows),
-        "reference log-prob": (gap(scores.ref_logp), all_rows),
-        "reference mean log-prob": (gap(scores.ref_logp / scores.length), all_rows),
-        LONGER: (gap(characters), all_rows),
-        "shorter wins": (-gap(characters), all_rows),
-    }
-    shown = np.array([_first_shown(j) for j in rows])
-    if (shown != 0).any():
-        found["first shown wins"] = (shown.astype(float), shown != 0)
-    return found
-
-
-def _differences(rankings: dict[str, tuple[Array, Any]], clusters: Clusters, seed: int) -> dict[str, Any]:
-    """Accuracy of the implicit reward minus that of others, on the same rows."""
-    ours = preferred(rankings[REWARD][0])
-    others = ("reference log-prob", "reference mean log-prob", LONGER)
-    return {
-        f"{REWARD} - {other}": mean(ours - preferred(rankings[other][0]), clusters, seed).as_dict() for other in others
-    }
+def _pairs(scores: PairScores, rows: list[Judgement], clusters: Clusters) -> Pairs:
+    return Pairs(
+        scores.reward,
+        scores.logp,
+        scores.ref_logp,
+        scores.length,
+        np.array([[float(len(plain(r.messages))) for r in _ordered(j)] for j in rows]),
+        np.array([float(_first_shown(j)) for j in rows]),
+        clusters,
+    )
 
 
 def _ordered(j: Judgement) -> tuple[Response, Response]:
@@ -181,12 +166,19 @@ def _value(j: Judgement, by: str | Callable[[Judgement], Any]) -> Any:
     if callable(by):
         return by(j)
     if by == "prompt":
-        return prompt_key(j)
+        # Rows without a prompt share none.
+        return prompt_key(j) or None
     if by.startswith("meta."):
         return j.meta.get(by[5:])
     if not hasattr(j, by):
         raise OptionError(f"rows have no '{by}'; use prompt, annotator, a column of the record or meta.NAME")
     return getattr(j, by)
+
+
+def _check(rows: Sequence[Judgement], by: str | Callable[[Judgement], Any]) -> None:
+    """A column that is empty throughout is a slip of the pen: as clusters it would call all rows independent."""
+    if by != "prompt" and all(_value(j, by) is None for j in rows):
+        raise OptionError(f"no row has a value for '{by}'; look at the rows' columns and meta for its name")
 
 
 def _codes(values: list[Any]) -> Clusters:
@@ -195,43 +187,27 @@ def _codes(values: list[Any]) -> Clusters:
     return np.array([known.setdefault(f"={v}" if v is not None else f"#{i}", len(known)) for i, v in enumerate(values)])
 
 
-def _slices(
-    rows: list[Judgement], right: Array, length: Array, clusters: Clusters, names: Sequence[str]
-) -> list[dict[str, Any]]:
-    longest = length.max(1)
-    edges = np.quantile(longest, [0.25, 0.5, 0.75])
-    bands = np.searchsorted(edges, longest, side="left")
-    by: dict[str, list[Any]] = {"length": [f"quarter {b + 1} of 4" for b in bands]}
-    for name in ("criterion", "context", "annotator", *names):
-        values = [_value(j, name) for j in rows]
-        # Three hundred annotators with two rows each tell nothing row by row.
-        if 1 < len({v for v in values if v is not None}) <= 50:
-            by[name] = values
-    found = []
-    for name, values in by.items():
-        places: dict[str, list[int]] = defaultdict(list)
-        for i, value in enumerate(values):
-            if value is not None:
-                places[str(value)].append(i)
-        for value, inside in sorted(places.items()):
-            figure = share(right[inside], clusters[inside])
-            found.append({"by": name, "value": value, "small": len(inside) < SMALL, "accuracy": figure.as_dict()})
+def _examples(rows: list[Judgement], pairs: Pairs, order: list[str]) -> list[dict[str, Any]]:
+    """Pairs of the prompts that samples are drawn for first."""
+    place = {key: i for i, key in enumerate(order)}
+    seen: Counter[str] = Counter()
+    found: list[dict[str, Any]] = []
+    for i in sorted(range(len(rows)), key=lambda i: place[prompt_key(rows[i])]):
+        key = prompt_key(rows[i])
+        if len(found) == SHOWN:
+            break
+        if seen[key] == 2:
+            continue
+        seen[key] += 1
+        chosen, rejected = (plain(response.messages) for response in _ordered(rows[i]))
+        margin = float(pairs.reward[i, 0] - pairs.reward[i, 1])
+        found.append({"prompt": plain(rows[i].prompt), "chosen": chosen, "rejected": rejected, "margin": margin})
     return found
 
 
-def _example(j: Judgement, margin: float) -> dict[str, Any]:
-    chosen, rejected = _ordered(j)
-    return {
-        "prompt": plain(j.prompt),
-        "chosen": plain(chosen.messages),
-        "rejected": plain(rejected.messages),
-        "margin": margin,
-    }
-
-
-def _table(scores: Any) -> pl.DataFrame:
-    columns = {"row": scores.index}
-    for name in ("reward", "logp", "ref_logp", "length"):
-        values = getattr(scores, name)
+def _table(index: Any, pairs: Pairs) -> pl.DataFrame:
+    columns: dict[str, Any] = {"row": index, "cluster": pairs.clusters}
+    for name in ("reward", "logp", "ref_logp", "length", "characters"):
+        values = getattr(pairs, name)
         columns |= {f"{name}_chosen": values[:, 0], f"{name}_rejected": values[:, 1]}
-    return pl.DataFrame(columns)
+    return pl.DataFrame({**columns, "first_shown": pairs.shown})

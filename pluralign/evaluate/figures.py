@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pluralign.intervals import bootstrap, clustered_wilson
+from pluralign.intervals import bootstrap, clustered_t, clustered_wilson
 
 Array = NDArray[np.float64]
 Clusters = NDArray[Any]
 
+FEW = 40
+"""Below so many clusters, resampling them understates the spread and Student's t takes its place."""
+
 
 @dataclass(frozen=True)
 class Figure:
-    """A measured number with its 95% interval, the rows and clusters it rests on, and how the interval was made."""
+    """A measured number with its 95% interval, the rows and clusters it rests on, and how the interval was made.
+
+    The ends are infinite where nothing can be said of them.
+    """
 
     value: float
     low: float
@@ -26,11 +34,28 @@ class Figure:
     method: str
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        return asdict(self)
+        """Plain values, for JSON; None stands for an end of which nothing can be said."""
+        return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in asdict(self).items()}
 
     def __str__(self) -> str:
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+        return spelled(self.as_dict())
+
+
+def spelled(figure: Mapping[str, Any], digits: int = 3, sign: str = "", unit: float = 1.0) -> str:
+    """A figure in words, in multiples of `unit`; sign "+" writes one before positive numbers too.
+
+    >>> spelled({"value": 0.5, "low": 0.25, "high": 0.75}, 0, unit=0.01)
+    '50 [25, 75]'
+    >>> spelled({"value": 0.5, "low": None, "high": None})
+    '0.500 [one cluster: no interval]'
+    """
+    value, low, high = (figure[name] for name in ("value", "low", "high"))
+    if value is None:
+        return "not a finite number"
+    head = f"{value / unit:{sign}.{digits}f}"
+    if any(end is None or not math.isfinite(end) for end in (low, high)):
+        return f"{head} [one cluster: no interval]"
+    return f"{head} [{low / unit:{sign}.{digits}f}, {high / unit:{sign}.{digits}f}]"
 
 
 def share(values: Array, clusters: Clusters) -> Figure:
@@ -45,14 +70,39 @@ def share(values: Array, clusters: Clusters) -> Figure:
 
 
 def mean(values: Array, clusters: Clusters, seed: int = 0) -> Figure:
-    """The mean of any numbers [n], with a percentile bootstrap over clusters [n]."""
+    """The mean of any numbers [n], with a percentile bootstrap over clusters [n]; Student's t where these are few.
+
+    A single cluster shows no spread between clusters, so that it gets no interval.
+
+    >>> mean(np.array([1.0, 2.0]), np.zeros(2)).high
+    inf
+    """
+    groups = len(np.unique(clusters))
+    if groups == 1:
+        return Figure(float(np.mean(values)), -math.inf, math.inf, len(values), 1, "none: one cluster")
+    if groups < FEW:
+        return Figure(float(np.mean(values)), *clustered_t(values, clusters), len(values), groups, "t, clustered")
     low, high = bootstrap(np.mean, values, clusters=clusters, seed=seed)
-    return Figure(float(np.mean(values)), low, high, len(values), len(np.unique(clusters)), "bootstrap of clusters")
+    return Figure(float(np.mean(values)), low, high, len(values), groups, "bootstrap of clusters")
 
 
 def preferred(margins: Array) -> Array:
     """1 where a margin is positive, 0 where it is negative, one half at zero: a scorer that cannot tell guesses."""
     return np.where(margins > 0, 1.0, np.where(margins < 0, 0.0, 0.5))
+
+
+def idealised(reference: Array, preference: float | Array, beta: float) -> Array:
+    """Margins [n] of log-prob that a policy would have which fits DPO perfectly (Chen et al. 2024, arXiv 2405.19534).
+
+    reference: log-prob of the preferred response minus the other's under the reference [n]. preference: the share of
+    people who prefer it, in [0, 1], one number or [n]. beta: DPO's. The optimum adds log(a / (1 - a)) / beta.
+
+    >>> idealised(np.array([-30.0, -10.0]), 0.9, beta=0.1).round(2).tolist()
+    [-8.03, 11.97]
+    """
+    a = np.asarray(preference, dtype=np.float64)
+    with np.errstate(divide="ignore"):
+        return np.asarray(reference + (np.log(a) - np.log1p(-a)) / beta)
 
 
 def calibration(margins: Array, clusters: Clusters, bins: int = 10, seed: int = 0) -> dict[str, Any]:
@@ -65,8 +115,13 @@ def calibration(margins: Array, clusters: Clusters, bins: int = 10, seed: int = 
     p = 1 / (1 + np.exp(-np.clip(margins, -500, 500)))
     both, right = np.concatenate([p, 1 - p]), np.concatenate([np.ones_like(p), np.zeros_like(p)])
     twice = np.concatenate([clusters, clusters])
-    low, high = bootstrap(lambda rows: _ece(rows[:, 0], rows[:, 1], bins), np.stack([both, right], 1), twice, 500, seed)
-    ece = Figure(_ece(both, right, bins), low, high, len(p), len(np.unique(clusters)), "bootstrap of clusters")
+    groups = len(np.unique(clusters))
+    low, high, method = -math.inf, math.inf, "none: one cluster"
+    if groups > 1:
+        judged = np.stack([both, right], 1)
+        low, high = bootstrap(lambda rows: _ece(rows[:, 0], rows[:, 1], bins), judged, twice, 500, seed)
+        method = "bootstrap of clusters"
+    ece = Figure(_ece(both, right, bins), low, high, len(p), groups, method)
     table = []
     place = np.minimum((both * bins).astype(int), bins - 1)
     for b in range(bins):

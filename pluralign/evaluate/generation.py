@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from pluralign.errors import OptionError
 from pluralign.evaluate.figures import Array, mean, preferred
 from pluralign.feedback.record import Message, plain
 from pluralign.policy.batch import collate
 from pluralign.policy.encode import Encoded, Encoder
 from pluralign.policy.logprobs import logprobs
+
+BATCH = 16
 
 Scorer = Callable[[str, str], float]
 """(prompt, response) -> how good the response is; only comparisons within a prompt count."""
@@ -29,31 +32,38 @@ class Samples:
 
 
 @torch.no_grad()
-def sample(
-    model: Any, tokenizer: Any, prompts: Sequence[list[int]], *, max_new_tokens: int, seed: int, batch_size: int = 16
-) -> Samples:
+def sample(model: Any, tokenizer: Any, prompts: Sequence[list[int]], *, max_new_tokens: int, seed: int) -> Samples:
     """Draw one response to each prompt (token ids) at temperature 1, the same for the same seed and machine."""
+    from transformers import GenerationConfig
+
     found: list[list[int]] = []
     eos, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        for start in range(0, len(prompts), batch_size):
-            chunk = prompts[start : start + batch_size]
-            width = max(map(len, chunk))
-            ids = torch.tensor([[pad] * (width - len(p)) + list(p) for p in chunk], device=model.device)
-            mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in chunk], device=model.device)
-            drawn = model.generate(
-                input_ids=ids,
-                attention_mask=mask,
-                do_sample=True,
-                temperature=1.0,
-                top_k=0,
-                top_p=1.0,
-                max_new_tokens=max_new_tokens,
-                eos_token_id=eos,
-                pad_token_id=pad,
-            )[:, width:].tolist()
-            found += [row[: row.index(eos) + 1] if eos in row else row for row in drawn]
+    # A model may come with settings of its own (a repetition penalty, say), and then its samples are not from the
+    # distribution that log-probs are of: they must not be mixed in.
+    own, model.generation_config = (
+        model.generation_config,
+        GenerationConfig(
+            do_sample=True,
+            temperature=1.0,
+            top_k=0,
+            top_p=1.0,
+            max_new_tokens=max_new_tokens,
+            eos_token_id=eos,
+            pad_token_id=pad,
+        ),
+    )
+    try:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            for start in range(0, len(prompts), BATCH):
+                chunk = prompts[start : start + BATCH]
+                width = max(map(len, chunk))
+                ids = torch.tensor([[pad] * (width - len(p)) + list(p) for p in chunk], device=model.device)
+                mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in chunk], device=model.device)
+                drawn = model.generate(input_ids=ids, attention_mask=mask)[:, width:].tolist()
+                found += [row[: row.index(eos) + 1] if eos in row else row for row in drawn]
+    finally:
+        model.generation_config = own
     texts = [tokenizer.decode(row, skip_special_tokens=True) for row in found]
     return Samples(texts, found, [bool(row) and row[-1] == eos for row in found])
 
@@ -72,10 +82,12 @@ def compare_samples(
 
     kl: mean of log pi / pi_ref over the policy's own samples, in nats a response. kl_k3: the same expectation by
     exp(-r) - 1 + r with r = log pi / pi_ref, never negative sample by sample (Schulman 2020). win_rate: how often the
-    policy's sample scores above the reference's, ties counted half.
+    policy's sample scores above the reference's, ties counted half. cut: prompts that lost their beginning because
+    the model's window does not hold them and a response.
     """
     encoder = Encoder(tokenizer)
-    ids = [encoder.encode(prompt, []).prompt_ids for prompt in prompts]
+    whole = [encoder.encode(prompt, []).prompt_ids for prompt in prompts]
+    ids = [_fitting(prompt, model, tokenizer, max_new_tokens) for prompt in whole]
     ours = sample(model, tokenizer, ids, max_new_tokens=max_new_tokens, seed=seed)
     theirs = sample(reference, tokenizer, ids, max_new_tokens=max_new_tokens, seed=seed)
     each = np.arange(len(prompts))
@@ -83,6 +95,7 @@ def compare_samples(
     result: dict[str, Any] = {
         "n": len(prompts),
         "max_new_tokens": max_new_tokens,
+        "cut": sum(len(a) < len(b) for a, b in zip(ids, whole, strict=True)),
         "length": {
             name: mean(np.array([float(len(row)) for row in drawn.tokens]), each).as_dict()
             for name, drawn in (("policy", ours), ("reference", theirs))
@@ -96,17 +109,51 @@ def compare_samples(
         ][:12],
     }
     if scorer is not None:
-        gaps = [
-            scorer(plain(p), a) - scorer(plain(p), b) for p, a, b in zip(prompts, ours.texts, theirs.texts, strict=True)
-        ]
-        result["win_rate"] = mean(preferred(np.array(gaps, dtype=float)), each).as_dict()
+        words = [plain(prompt) for prompt in prompts]
+        gap = _scores(scorer, words, ours.texts) - _scores(scorer, words, theirs.texts)
+        result["win_rate"] = mean(preferred(gap), each).as_dict()
+        result["outcomes"] = {
+            "wins": int((gap > 0).sum()),
+            "ties": int((gap == 0).sum()),
+            "losses": int((gap < 0).sum()),
+        }
     return result
+
+
+def _fitting(prompt: list[int], model: Any, tokenizer: Any, max_new_tokens: int) -> list[int]:
+    """The prompt, or its end (and its first token where that is BOS) if the model's window is too small."""
+    window = getattr(model.config, "max_position_embeddings", None)
+    if window is None or len(prompt) + max_new_tokens <= window:
+        return prompt
+    first = prompt[:1] if prompt[0] == tokenizer.bos_token_id else []
+    room = window - max_new_tokens - len(first)
+    if room < 1:
+        raise OptionError(
+            f"{max_new_tokens} new tokens leave no room for a prompt in the model's window of {window:,}; "
+            "lower max_new_tokens"
+        )
+    return first + prompt[-room:]
+
+
+def _scores(scorer: Scorer, prompts: Sequence[str], texts: Sequence[str]) -> Array:
+    found = []
+    for prompt, text in zip(prompts, texts, strict=True):
+        value = scorer(prompt, text)
+        # A number that is none would count as a tie.
+        if not isinstance(value, int | float | np.number) or not np.isfinite(value):
+            raise OptionError(
+                f"the scorer gave {value!r} to a response to '{prompt[:60]}'; it must give a finite number"
+            )
+        found.append(float(value))
+    return np.array(found)
 
 
 @torch.no_grad()
 def _log_ratio(model: Any, reference: Any, prompts: Sequence[list[int]], drawn: Samples) -> Array:
-    sums = []
-    for prompt, tokens in zip(prompts, drawn.tokens, strict=True):
-        row = collate([Encoded(prompt, (tokens,), ([True] * len(tokens),))], pad_id=0)
-        sums.append(float(logprobs(model, row.to(model.device)).logp - logprobs(reference, row.to(model.device)).logp))
-    return np.array(sums)
+    rows = [Encoded(p, (ids,), ([True] * len(ids),)) for p, ids in zip(prompts, drawn.tokens, strict=True)]
+    parts = []
+    for start in range(0, len(rows), BATCH):
+        tokens = collate(rows[start : start + BATCH], pad_id=0)
+        ours, theirs = (logprobs(m, tokens.to(m.device)).logp.double().cpu()[:, 0] for m in (model, reference))
+        parts.append((ours - theirs).numpy())
+    return np.concatenate(parts)

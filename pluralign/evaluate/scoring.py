@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,9 @@ from pluralign.errors import FeedbackError
 from pluralign.evaluate.figures import Array
 from pluralign.feedback import Feedback
 from pluralign.objectives import Need, dpo
+from pluralign.policy.batch import TokenBatch
 from pluralign.policy.encode import Encoder
-from pluralign.policy.logprobs import logprobs
+from pluralign.policy.logprobs import LogProbs, logprobs
 from pluralign.train.batches import Examples, batch_of, policy_batch
 from pluralign.train.data import Prepared, prepare
 from pluralign.train.run import Run
@@ -24,7 +25,9 @@ from pluralign.train.run import Run
 class PairScores:
     """N pairs, the preferred response first. All arrays are [N, 2]; `index` [N] is the row of the feedback.
 
-    reward: the objective's implied reward. logp, ref_logp: sums over tokens. length: tokens.
+    reward: the objective's implied reward. logp, ref_logp: sums over tokens. length: tokens. beta: how strongly the
+    objective holds the policy to its reference, None where it does not. stated: each row's chance of its preferred
+    response, None where it has none.
     """
 
     index: Array
@@ -33,6 +36,8 @@ class PairScores:
     ref_logp: Array
     length: Array
     prepared: Prepared
+    beta: float | None
+    stated: list[float | None]
 
 
 @torch.no_grad()
@@ -46,7 +51,7 @@ def score_pairs(
     batch_size: int = 16,
     progress: Callable[[int], None] = lambda _: None,
 ) -> PairScores:
-    """Score every usable pair with the limits and the objective of the run."""
+    """Score every usable pair with the limits and the objective of the run, on an accelerator where there is one."""
     options = run.config["options"]
     encoder = Encoder(
         tokenizer, max_length=options.get("max_length", 1024), truncation=options.get("truncation", "keep_end")
@@ -63,14 +68,14 @@ def score_pairs(
     examples = Examples(prepared.rows)
     goal, goal_options = run.objective, run.objective_options
     parts: dict[str, list[torch.Tensor]] = {"reward": [], "logp": [], "ref_logp": [], "length": []}
-    model.eval()
-    reference.eval()
+    for each in (model, reference):
+        each.to(torch.accelerator.current_accelerator(check_available=True) or "cpu").eval()
     prompt = Need.PROMPT in goal.needs(**goal_options)
     for start in range(0, len(examples), batch_size):
         items = [examples[i] for i in range(start, min(start + batch_size, len(examples)))]
         inputs = batch_of(items, pad_id=tokenizer.pad_token_id)
-        inputs["ref_logp"] = logprobs(reference, inputs["tokens"].to(reference.device)).logp.cpu()
-        scored = logprobs(model, inputs["tokens"].to(model.device), prompt=prompt)
+        inputs["ref_logp"] = _scored(reference, inputs["tokens"]).logp
+        scored = _scored(model, inputs["tokens"], prompt)
         batch = policy_batch(inputs, scored, None)
         parts["reward"].append(goal.score(batch, **goal_options).values)
         parts["logp"].append(scored.logp)
@@ -78,4 +83,24 @@ def score_pairs(
         parts["length"].append(scored.length)
         progress(start + len(items))
     arrays = {name: torch.cat(values).double().cpu().numpy() for name, values in parts.items()}
-    return PairScores(index=np.array([row.index for row in prepared.rows]), prepared=prepared, **arrays)
+    held = Need.REFERENCE in goal.needs(**goal_options)
+    return PairScores(
+        index=np.array([row.index for row in prepared.rows]),
+        prepared=prepared,
+        beta=goal_options.get("beta") if held else None,
+        stated=[row.probability for row in prepared.rows],
+        **arrays,
+    )
+
+
+def _scored(model: Any, tokens: TokenBatch, prompt: bool = False) -> LogProbs:
+    """Log-probs on the CPU, wherever the model is."""
+    found = logprobs(model, tokens.to(model.device), prompt=prompt)
+    return replace(
+        found,
+        logp=found.logp.cpu(),
+        length=found.length.cpu(),
+        token_logp=found.token_logp.cpu(),
+        prompt_logp=None if found.prompt_logp is None else found.prompt_logp.cpu(),
+        prompt_length=None if found.prompt_length is None else found.prompt_length.cpu(),
+    )

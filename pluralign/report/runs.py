@@ -11,9 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from pluralign.errors import OptionError
+from pluralign.evaluate.figures import spelled
+from pluralign.evaluate.measures import LAYOUT, REWARD
 from pluralign.feedback.storage import whole_file
 from pluralign.report.examples import side_by_side
 from pluralign.report.page import render
+from pluralign.report.tables import against_first, rankings, scale
+from pluralign.report.words import gains, rivals, verdict, warnings
 from pluralign.train.run import Run
 
 CURVES = ("loss", "rewards/accuracies", "rewards/margins", "logps/chosen", "logps/rejected", "kl")
@@ -44,20 +48,32 @@ def report(*runs: Run | str | Path, out: str | Path | None = None, evaluation: s
     if out.suffix != ".html":
         raise OptionError(f"{out} does not end in .html; the numbers go beside the page, in a .json of the same name")
     names = " and ".join(run["name"] for run in described) if len(described) < 3 else f"{len(described)} runs"
+    evaluated = [run for run in described if run["figures"]]
+    ranked, paired = rankings(evaluated), against_first(evaluated)
+    gaps = [f for run in evaluated for f in run["figures"]["difference"].values()]
     page = render(
         Path(__file__).with_name("runs.html"),
         heading=f"Alignment report: {names}",
         runs=described,
-        evaluated=[run for run in described if run["figures"]],
+        evaluated=evaluated,
+        rankings=ranked,
+        accuracy_scale=scale([row["figure"] for row in ranked], 0.5),
+        difference_scale=scale([*gaps, *(row["figure"] for row in paired)], 0.0),
+        paired=paired,
+        reward=REWARD,
+        spelled=spelled,
         same_rows=_same_rows(described),
-        examples=side_by_side({run["name"]: run["figures"] for run in described if run["figures"]}),
+        examples=side_by_side({run["name"]: run["figures"] for run in evaluated}),
         curves=[chart for name in CURVES if (chart := _curve(name, [run["metrics"] for run in described]))],
     )
     with whole_file(out) as temporary:
         temporary.write_text(page, encoding="utf-8")
-    numbers = {
-        run["name"]: {key: run[key] for key in ("verdict", "warnings", "figures", "config", "data")}
-        for run in described
+    numbers: dict[str, Any] = {
+        "runs": {
+            run["name"]: {key: run[key] for key in ("verdict", "warnings", "figures", "config", "data", "metrics")}
+            for run in described
+        },
+        "against_first": paired,
     }
     with whole_file(out.with_suffix(".json")) as temporary:
         text = json.dumps(_finite(numbers), indent=1, ensure_ascii=False, allow_nan=False)
@@ -67,11 +83,17 @@ def report(*runs: Run | str | Path, out: str | Path | None = None, evaluation: s
 
 def _described(run: Run, name: str, evaluation: str) -> dict[str, Any]:
     try:
-        config, data, metrics, figures = run.config, run.data, run.metrics, run.evaluations().get(evaluation)
+        config, data, metrics, evaluations = run.config, run.data, run.metrics, run.evaluations()
     except ValueError as error:
         raise OptionError(
             f"{run.path} holds a damaged file ({error}); align --resume or evaluate writes it anew"
         ) from None
+    figures = evaluations.get(evaluation)
+    if figures is not None and figures.get("layout") != LAYOUT:
+        raise OptionError(f"{run.path} was evaluated by another version of pluralign: run pluralign evaluate again")
+    missing = "Not evaluated yet: run pluralign evaluate."
+    if evaluations:
+        missing = f"No evaluation is called {evaluation}; there are: {', '.join(evaluations)} (--evaluation)."
     if figures is not None:
         figures.setdefault("generations", None)
     return {
@@ -81,7 +103,10 @@ def _described(run: Run, name: str, evaluation: str) -> dict[str, Any]:
         "data": data,
         "metrics": metrics,
         "figures": figures,
-        "verdict": verdict(figures) if figures else "Not evaluated yet: run pluralign evaluate.",
+        "rows": run.path / "evaluation" / f"{evaluation}.parquet",
+        "rivals": rivals(figures) if figures else {},
+        "gains": gains(figures) if figures else {},
+        "verdict": verdict(figures) if figures else missing,
         "warnings": [*_troubles(run.finished, data, metrics), *(warnings(figures) if figures else [])],
         "margin_labels": _bin_labels(figures["margins"]) if figures else [],
         "facts": _facts(run),
@@ -129,74 +154,6 @@ def _troubles(finished: bool, data: Mapping[str, Any], metrics: Sequence[Mapping
         if counts and lost > counts["used"] / 9:
             found.append(f"{lost:,} of {lost + counts['used']:,} {title} rows were left out; the reasons stand below.")
     return found
-
-
-def verdict(figures: Mapping[str, Any]) -> str:
-    """Two sentences: does it rank as people do, and is that more than the reference and more than length would give?"""
-    accuracy, difference = figures["accuracy"], figures["difference"]
-    ours = accuracy["implicit reward"]
-    says = f"It ranks the preferred response first in {_percent(ours)} of {ours['n']:,} held-out pairs"
-    chance = "better than chance" if ours["low"] > 0.5 else "worse than chance"
-    says += f", {chance}." if ours["low"] > 0.5 or ours["high"] < 0.5 else ", which is not clear of chance."
-    best = max(("reference log-prob", "reference mean log-prob"), key=lambda name: accuracy[name]["value"])
-    gain = difference[f"implicit reward - {best}"]
-    says += f" The reference model's own likelihood does so in {_percent(accuracy[best])}: the run is "
-    says += f"{_compared(gain)} that, {_points(gain)}."
-    length = difference["implicit reward - longer wins"]
-    says += f" Always taking the longer response gives {_percent(accuracy['longer wins'])}: the run is "
-    return says + f"{_compared(length)} that, {_points(length)}."
-
-
-def _compared(gap: Mapping[str, float]) -> str:
-    """Which side of zero the interval of a difference is on."""
-    if gap["low"] > 0:
-        return "better than"
-    return "worse than" if gap["high"] < 0 else "not told apart from"
-
-
-def warnings(figures: Mapping[str, Any]) -> list[str]:
-    """What a careful reader would want pointed out."""
-    found = []
-    n, clusters = figures["n"], figures["clusters"]
-    if n < 100:
-        found.append(f"Few rows: {n:,} pairs in {clusters:,} clusters, so intervals are wide.")
-    if clusters < 10:
-        # Resampling a handful of clusters cannot show how different an unseen one may be.
-        found.append(
-            f"Few clusters: {clusters:,} by {figures['cluster_by']}, so intervals are rough and more likely too narrow "
-            "than too wide."
-        )
-    moved, fell = figures["displacement"]["chosen"], figures["displacement"]["chosen_fell"]
-    if moved["high"] < 0 or fell["low"] > 0.5:
-        found.append(
-            f"Likelihood displacement: the preferred response became less likely in {_percent(fell)} of pairs, "
-            f"by {-moved['value']:.1f} nats on average over all."
-        )
-    if (
-        figures["difference"]["implicit reward - longer wins"]["low"] <= 0
-        and figures["accuracy"]["implicit reward"]["low"] > 0.5
-    ):
-        found.append("What it learnt is not shown to be more than a liking for long responses.")
-    ece = figures["calibration"]["ece"]
-    if ece["low"] > 0.1:
-        found.append(f"Its margins are no probabilities: their sigmoid is off by {_percent(ece)} on average.")
-    drawn = figures["generations"]
-    if drawn:
-        ours, theirs = drawn["length"]["policy"], drawn["length"]["reference"]
-        if ours["low"] > theirs["high"]:
-            found.append(f"Responses grew from {theirs['value']:.0f} to {ours['value']:.0f} tokens on average.")
-        unfinished = drawn["unfinished"]["policy"]
-        if unfinished:
-            found.append(f"{unfinished} of {drawn['n']} samples were cut off at {drawn['max_new_tokens']} tokens.")
-    return found
-
-
-def _percent(figure: Mapping[str, float]) -> str:
-    return f"{100 * figure['value']:.1f}% [{100 * figure['low']:.1f}, {100 * figure['high']:.1f}]"
-
-
-def _points(figure: Mapping[str, float]) -> str:
-    return f"{100 * figure['value']:+.1f} points [{100 * figure['low']:+.1f}, {100 * figure['high']:+.1f}]"
 
 
 def _bin_labels(margins: Mapping[str, Any]) -> list[str]:

@@ -63,8 +63,8 @@ def untouched(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def test_a_taste_that_was_learnt_is_seen_clear_of_chance_the_reference_and_length(figures):
     assert figures["accuracy"]["implicit reward"]["low"] > 0.7
-    for gap in figures["difference"].values():
-        assert gap["low"] > 0
+    for name, gap in figures["difference"].items():
+        assert gap["low"] > 0 or not name.startswith("implicit")
     assert figures["displacement"]["rejected"]["high"] < 0
 
 
@@ -192,12 +192,112 @@ def test_intervals_widen_for_what_rows_share(run):
     assert (by_annotator["clusters"], by_annotator["cluster_by"]) == (3, "annotator")
     assert {s["by"] for s in by_annotator["slices"]} >= {"length", "annotator", "meta.batch"}
     assert all(s["small"] for s in by_annotator["slices"] if s["by"] == "annotator")
-    batches = [s["accuracy"]["n"] for s in by_annotator["slices"] if s["by"] == "meta.batch"]
+    batches = [s["n"] for s in by_annotator["slices"] if s["by"] == "meta.batch"]
     assert batches == [10, 10, 10, 10]
     by_prompt = pluralign.evaluate(run, feedback, samples=0, name="by").figures["accuracy"]["longer wins"]
     wide = by_annotator["accuracy"]["longer wins"]
     assert wide["value"] == by_prompt["value"]
     assert wide["clusters"] < by_prompt["clusters"]
+
+
+def test_every_slice_has_every_figure_and_columns_with_too_many_values_are_named(run):
+    from dataclasses import replace
+
+    rows = [replace(j, annotator=f"a{i}", criterion="ab"[i % 2]) for i, j in enumerate(judged(60))]
+    feedback = pluralign.Feedback.from_judgements(rows)
+    figures = pluralign.evaluate(run, feedback, samples=0, name="parts").figures
+    assert figures["slices_left_out"] == {"annotator": 60}
+    parts = [s for s in figures["slices"] if s["by"] == "criterion"]
+    assert [(s["value"], s["n"]) for s in parts] == [("a", 30), ("b", 30)]
+    for part in parts:
+        for name in ("accuracy", "difference", "displacement"):
+            assert part[name].keys() == figures[name].keys()
+        assert part["calibration"]["brier"]["n"] == 30
+    for rule, whole in figures["accuracy"].items():
+        assert np.mean([part["accuracy"][rule]["value"] for part in parts]) == pytest.approx(whole["value"])
+    # Within one prompt the prompt is no unit: what is said is said of that prompt.
+    one = next(s for s in figures["slices"] if s["by"] == "prompt")
+    assert one["n"] == one["clusters"]
+
+
+def test_rows_without_a_prompt_share_none(run):
+    rows = [{"prompt": "", "responses": [r["chosen"], r["rejected"]], "ranks": [1, 2]} for r in pairs(12)]
+    assert pluralign.evaluate(run, from_rows(rows), samples=0, name="bare").figures["clusters"] == 12
+
+
+def test_soft_labels_say_how_far_an_ideal_policy_would_go(run, figures):
+    assert set(figures["idealised"]) == {"60% agree", "75% agree", "90% agree"}
+    rows = [
+        {"prompt": r["prompt"], "responses": [r["chosen"], r["rejected"]], "probability": p}
+        for r, p in zip(pairs(24, seed=7), [0.5001, 1.0] * 12, strict=True)
+    ]
+    found = pluralign.evaluate(run, from_rows(rows), samples=0, name="ideal").figures["idealised"]["as rows state"]
+    scores = pl.read_parquet(run.path / "evaluation" / "ideal.parquet")
+    reference = (scores["ref_logp_chosen"] > scores["ref_logp_rejected"]).to_numpy()
+    sure = np.array([False, True] * 12)
+    assert found["accuracy"]["value"] == pytest.approx(np.where(sure, True, reference).mean(), abs=0.05)
+
+
+def test_other_rows_do_not_take_the_name_of_the_held_out_ones(run, figures, tmp_path):
+    before = (run.path / "evaluation" / "heldout.json").read_text()
+    judged(10).write(tmp_path / "new.v2.jsonl")
+    assert pluralign.evaluate(run, tmp_path / "new.v2.jsonl", samples=0).path.name == "new.json"
+    assert pluralign.evaluate(run, judged(10), samples=0).path.name == "data.json"
+    assert (run.path / "evaluation" / "heldout.json").read_text() == before
+
+
+def test_samples_are_of_the_distribution_that_log_probs_are_of(run):
+    from transformers import GenerationConfig
+
+    from pluralign.evaluate.generation import sample
+
+    model, tokenizer = run.load_model()
+    prompts = [tokenizer("write note")["input_ids"]] * 4
+    plainly = sample(model, tokenizer, prompts, max_new_tokens=8, seed=1)
+    # What a model brings along (Qwen has a penalty and a top_k) bends its samples away from its log-probs.
+    own = GenerationConfig(repetition_penalty=5.0, top_k=1, min_p=0.9, do_sample=True)
+    model.generation_config = own
+    assert sample(model, tokenizer, prompts, max_new_tokens=8, seed=1) == plainly
+    assert model.generation_config is own
+
+
+def test_the_divergence_of_samples_is_the_sum_of_token_log_ratios(run, untouched):
+    from pluralign.evaluate.generation import _log_ratio, sample
+
+    model, tokenizer = run.load_model()
+    reference = run.load_reference()
+    prompts = [tokenizer(f"write note {'very ' * i}")["input_ids"] for i in range(5)]
+    drawn = sample(model, tokenizer, prompts, max_new_tokens=6, seed=2)
+    import torch
+
+    for i, ratio in enumerate(_log_ratio(model, reference, prompts, drawn)):
+        ids = torch.tensor([prompts[i] + drawn.tokens[i]])
+        expected = 0.0
+        with torch.no_grad():
+            a, b = (m(ids).logits[0].log_softmax(-1) for m in (model, reference))
+        for t in range(len(prompts[i]), ids.shape[1]):
+            expected += float(a[t - 1, ids[0, t]] - b[t - 1, ids[0, t]])
+        assert ratio == pytest.approx(expected, abs=1e-4)
+
+
+def test_prompts_beyond_the_window_of_the_model_lose_their_beginning_and_are_counted(run):
+    from pluralign.evaluate.generation import compare_samples
+    from pluralign.feedback.record import text
+
+    model, tokenizer = run.load_model()
+    reference = run.load_reference()
+    model.config.max_position_embeddings = 20
+    prompts = [text("write"), text("write a note to Ann " * 9)]
+    found = compare_samples(model, reference, tokenizer, prompts, scorer=None, max_new_tokens=6, seed=0)
+    assert (found["cut"], found["n"]) == (1, 2)
+    with pytest.raises(OptionError, match="window of 20"):
+        compare_samples(model, reference, tokenizer, prompts, scorer=None, max_new_tokens=20, seed=0)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), None, "good"])
+def test_a_scorer_must_give_numbers(run, value):
+    with pytest.raises(OptionError, match="finite number"):
+        pluralign.evaluate(run, samples=2, max_new_tokens=2, name="bad", scorer=lambda prompt, response: value)
 
 
 def test_columns_that_only_training_uses_do_not_stand_in_the_way(run):
@@ -210,6 +310,9 @@ def test_columns_that_only_training_uses_do_not_stand_in_the_way(run):
     [
         ({"cluster": "nonsense"}, OptionError, "no 'nonsense'"),
         ({"slices": ["nonsense"]}, OptionError, "no 'nonsense'"),
+        # An empty column as clusters would call all rows independent.
+        ({"cluster": "meta.topc"}, OptionError, "no row has a value for 'meta.topc'"),
+        ({"slices": ["annotator"]}, OptionError, "no row has a value for 'annotator'"),
     ],
 )
 def test_unknown_columns_are_named(run, options, kind, says):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pluralign.evaluate.figures import calibration, histogram, mean, preferred, share
+from pluralign.evaluate.figures import Figure, calibration, histogram, idealised, mean, preferred, share, spelled
 from pluralign.intervals import wilson
 
 MARGINS = arrays(np.float64, st.integers(2, 40), elements=st.floats(-6, 6, width=32))
@@ -121,3 +121,58 @@ def test_a_histogram_loses_no_row(margins):
     drawn = histogram(margins)
     assert sum(drawn["counts"]) == len(margins)
     assert len(drawn["edges"]) == len(drawn["counts"]) + 1
+
+
+def test_one_cluster_shows_no_spread_between_clusters():
+    figure = mean(np.array([1.0, 2.0, 6.0]), np.zeros(3))
+    assert figure.as_dict() | {"low": None, "high": None} == figure.as_dict()
+    assert str(figure) == "3.000 [one cluster: no interval]"
+    assert calibration(np.array([1.0, -2.0]), np.zeros(2))["ece"]["high"] is None
+
+
+def test_figures_are_spelled_with_both_ends():
+    figure = Figure(-0.05, -0.1, 0.02, 10, 10, "Wilson").as_dict()
+    assert spelled(figure, 1, "+", unit=0.01) == "-5.0 [-10.0, +2.0]"
+
+
+# Chen et al. 2024: ranking accuracy, its ideal, and when a pair is hard.
+
+
+@given(st.floats(-30, 30), st.floats(-10, 10))
+def test_a_pair_is_ranked_right_exactly_where_the_loss_of_dpo_is_below_its_threshold(hardness, beyond):
+    import torch
+
+    from pluralign.objectives import PolicyBatch, dpo
+
+    beta = 0.1
+    if abs(beyond) < 1e-3:
+        return
+    # The reference ranks it wrong by `hardness`; the policy right by `beyond`.
+    values = [[v] for v in (beyond, 0.0, -hardness, 0.0, 1.0, 1.0)]
+    batch = PolicyBatch.from_pairs(*(torch.tensor(v[0:1], dtype=torch.float64) for v in values))
+    loss = float(dpo(batch, beta=beta))
+    assert (loss <= np.logaddexp(0, -beta * hardness)) == (preferred(np.array([beyond]))[0] == 1)
+
+
+@given(MARGINS, st.floats(0.01, 5))
+def test_people_who_are_split_ask_for_nothing_and_people_of_one_mind_for_everything(margins, beta):
+    assert idealised(margins, 0.5, beta) == pytest.approx(margins)
+    assert (preferred(idealised(margins, 1.0, beta)) == 1).all()
+
+
+@given(MARGINS, st.floats(0.51, 0.99))
+def test_a_smaller_beta_lets_more_pairs_be_ranked_right(margins, share_of_people):
+    strict, loose = (preferred(idealised(margins, share_of_people, beta)).mean() for beta in (1.0, 0.1))
+    assert loose >= strict
+
+
+def test_a_policy_may_be_right_by_reward_in_every_pair_and_by_likelihood_in_none():
+    from pluralign.evaluate.measures import POLICY, REWARD, Pairs, measure
+
+    n = 20
+    ref = np.stack([np.full(n, -30.0), np.full(n, -10.0)], 1)
+    logp = ref + np.array([5.0, -5.0])
+    ones = np.ones((n, 2))
+    pairs = Pairs(0.1 * (logp - ref), logp, ref, ones, ones, np.zeros(n), alone(n))
+    found = measure(pairs)["accuracy"]
+    assert (found[REWARD]["value"], found[POLICY]["value"]) == (1.0, 0.0)

@@ -11,13 +11,15 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from typer.testing import CliRunner
 
 import pluralign
 from pluralign.cli import app
 from pluralign.errors import OptionError
-from pluralign.report.runs import verdict, warnings
+from pluralign.evaluate.measures import LAYOUT
+from pluralign.report.words import verdict, warnings
 from pluralign.train.run import Run
 
 
@@ -25,26 +27,38 @@ def number(value: float, low: float, high: float, n: int = 400) -> dict[str, Any
     return {"value": value, "low": low, "high": high, "n": n, "clusters": n // 2, "method": "Wilson, clustered"}
 
 
+ACCURACY: dict[str, Any] = {
+    "implicit reward": number(0.68, 0.63, 0.72),
+    "policy log-prob": number(0.55, 0.50, 0.60),
+    "policy mean log-prob": number(0.57, 0.52, 0.62),
+    "reference log-prob": number(0.49, 0.44, 0.54),
+    "reference mean log-prob": number(0.53, 0.48, 0.58),
+    "longer wins": number(0.61, 0.56, 0.66),
+    "shorter wins": number(0.39, 0.34, 0.44),
+}
+DIFFERENCE: dict[str, Any] = {
+    "implicit reward - reference log-prob": number(0.19, 0.13, 0.25),
+    "implicit reward - reference mean log-prob": number(0.15, 0.09, 0.21),
+    "implicit reward - longer wins": number(0.07, 0.01, 0.13),
+    "implicit reward - shorter wins": number(0.29, 0.21, 0.37),
+    "policy log-prob - reference log-prob": number(0.06, 0.02, 0.1),
+    "policy mean log-prob - reference mean log-prob": number(0.04, 0.0, 0.08),
+    "policy log-prob - longer wins": number(-0.06, -0.12, 0.0),
+}
+DISPLACEMENT: dict[str, Any] = {
+    "chosen": number(1.5, 1.0, 2.0),
+    "rejected": number(-3.0, -3.5, -2.5),
+    "chosen_fell": number(0.3, 0.26, 0.35),
+}
 FIGURES: dict[str, Any] = {
+    "layout": LAYOUT,
     "name": "heldout",
     "n": 400,
     "clusters": 200,
     "cluster_by": "prompt",
     "data": {"fingerprint": "f00d", "used": 400, "dropped": {}, "cut": {}, "examples": {}},
-    "accuracy": {
-        "implicit reward": number(0.68, 0.63, 0.72),
-        "policy log-prob": number(0.55, 0.50, 0.60),
-        "policy mean log-prob": number(0.57, 0.52, 0.62),
-        "reference log-prob": number(0.49, 0.44, 0.54),
-        "reference mean log-prob": number(0.53, 0.48, 0.58),
-        "longer wins": number(0.61, 0.56, 0.66),
-        "shorter wins": number(0.39, 0.34, 0.44),
-    },
-    "difference": {
-        "implicit reward - reference log-prob": number(0.19, 0.13, 0.25),
-        "implicit reward - reference mean log-prob": number(0.15, 0.09, 0.21),
-        "implicit reward - longer wins": number(0.07, 0.01, 0.13),
-    },
+    "accuracy": ACCURACY,
+    "difference": DIFFERENCE,
     "calibration": {
         "ece": number(0.04, 0.02, 0.07),
         "brier": number(0.21, 0.19, 0.23),
@@ -55,12 +69,21 @@ FIGURES: dict[str, Any] = {
         ],
     },
     "margins": {"counts": [100, 300], "edges": [-1.0, 0.0, 1.0], "mean": number(0.4, 0.3, 0.5)},
-    "displacement": {
-        "chosen": number(1.5, 1.0, 2.0),
-        "rejected": number(-3.0, -3.5, -2.5),
-        "chosen_fell": number(0.3, 0.26, 0.35),
-    },
-    "slices": [{"by": "length", "value": "quarter 1 of 4", "small": True, "accuracy": number(0.7, 0.5, 0.84, 20)}],
+    "displacement": DISPLACEMENT,
+    "idealised": {"90% agree": {"accuracy": number(0.77, 0.73, 0.81), "gap": number(0.22, 0.17, 0.27)}},
+    "slices": [
+        {
+            "by": "length",
+            "value": "quarter 1 of 4",
+            "n": 20,
+            "clusters": 10,
+            "small": True,
+            "accuracy": ACCURACY,
+            "difference": DIFFERENCE,
+            "displacement": DISPLACEMENT,
+        }
+    ],
+    "slices_left_out": {"annotator": 311},
     "pairs": [{"prompt": "<script>alert(1)</script>", "chosen": "a & b", "rejected": "</div>", "margin": 0.3}],
     "generations": {
         "n": 64,
@@ -71,6 +94,7 @@ FIGURES: dict[str, Any] = {
         "kl_k3": number(3.3, 2.6, 4.1, 64),
         "examples": [{"prompt": "Why?", "policy": "<img src=x onerror=alert(1)>", "reference": "Because."}],
         "win_rate": number(0.6, 0.48, 0.71, 64),
+        "outcomes": {"wins": 35, "ties": 7, "losses": 22},
     },
 }
 
@@ -154,6 +178,25 @@ def test_a_difference_is_called_by_the_side_its_interval_is_on(gap, says):
     assert any("liking for long" in text for text in warnings(figures)) == (gap["low"] <= 0)
 
 
+def test_a_claim_about_length_holds_against_its_better_ranking_too():
+    figures = copy.deepcopy(FIGURES)
+    figures["accuracy"] |= {"longer wins": number(0.4, 0.35, 0.45), "shorter wins": number(0.6, 0.55, 0.65)}
+    figures["difference"]["implicit reward - shorter wins"] = number(0.03, -0.03, 0.09)
+    said = verdict(figures)
+    assert "the longer response gives 40.0% [35.0, 45.0], the shorter 60.0% [55.0, 65.0]: the run is not told" in said
+    assert any("liking for short" in text for text in warnings(figures))
+
+
+def test_without_an_interval_nothing_is_shown():
+    figures = copy.deepcopy(FIGURES)
+    unknown = {"low": None, "high": None}
+    figures["displacement"]["chosen"] = number(-2.0, 0, 0) | unknown
+    for name in figures["difference"]:
+        figures["difference"][name] |= unknown
+    assert verdict(figures).count("not told apart from that") == 2
+    assert not any("displacement" in text for text in warnings(figures))
+
+
 @pytest.mark.parametrize(
     ("low", "high", "says"),
     [(0.51, 0.6, "better than chance"), (0.45, 0.6, "not clear of chance"), (0.3, 0.4, "worse than chance")],
@@ -176,8 +219,10 @@ def test_nothing_is_warned_of_without_cause():
         (("displacement", "chosen"), number(-2.0, -3.0, -1.0), "Likelihood displacement"),
         (("displacement", "chosen_fell"), number(0.7, 0.6, 0.8), "70.0% [60.0, 80.0] of pairs"),
         (("calibration", "ece"), number(0.2, 0.15, 0.25), "no probabilities"),
-        (("generations", "length", "policy"), number(80, 70, 90), "grew from 38 to 80 tokens"),
+        (("generations", "length", "policy"), number(80, 70, 90), "grew from 38 [34, 42] to 80 [70, 90] tokens"),
+        (("generations", "length", "policy"), number(8, 7, 9), "shrank from 38 [34, 42] to 8 [7, 9] tokens"),
         (("generations", "unfinished", "policy"), 9, "9 of 64 samples were cut off"),
+        (("generations", "cut"), 3, "3 of 64 prompts lost their beginning"),
     ],
 )
 def test_what_should_be_looked_at_twice_is_said(path, value, says):
@@ -233,6 +278,9 @@ def test_everything_measured_stands_on_the_page(tmp_path):
     for said in (
         *FIGURES["accuracy"],
         *FIGURES["difference"],
+        "0.770 [0.730, 0.810] +0.220 [+0.170, +0.270]",  # ideal ranking accuracy and the gap to it
+        "35 won, 7 tied, 22 lost",
+        "Not broken down by annotator: it has 311 values.",
         "0.040 [0.020, 0.070]",  # calibration error
         "3.3 [2.6, 4.1]",  # k3
         "0.600 [0.480, 0.710]",  # win rate
@@ -243,6 +291,59 @@ def test_everything_measured_stands_on_the_page(tmp_path):
         "1,000 used; dropped or cut: 3 tie, 2 response",
     ):
         assert said in text
+
+
+def scores(run: Run, right: list[bool], rows: list[int] | None = None) -> None:
+    """The scores by row that stand beside an evaluation."""
+    n = len(right)
+    table = {
+        "row": rows or list(range(n)),
+        "cluster": list(range(n)),
+        "reward_chosen": [1.0 if r else -1.0 for r in right],
+    }
+    (run.path / "evaluation").mkdir(exist_ok=True)
+    pl.DataFrame(table | {"reward_rejected": [0.0] * n}).write_parquet(run.path / "evaluation" / "heldout.parquet")
+
+
+def test_runs_are_compared_pair_by_pair_on_the_rows_that_both_scored(tmp_path):
+    a, b = make_run(tmp_path / "a"), make_run(tmp_path / "b")
+    scores(a, [True, False] * 40)
+    scores(b, [True] * 60, list(range(60)))
+    page = pluralign.report(a, b, out=tmp_path / "ab.html")
+    (found,) = json.loads(page.with_suffix(".json").read_text())["against_first"]
+    assert (found["who"], found["first"], found["figure"]["n"]) == ("b", "a", 60)
+    assert found["figure"]["value"] == pytest.approx(0.5)
+    assert 0.3 < found["figure"]["low"] < 0.5 < found["figure"]["high"] < 0.7
+    assert "implicit reward: b - a" in words(page.read_text())
+
+
+def test_runs_on_other_data_are_not_subtracted_from_each_other(tmp_path):
+    other = copy.deepcopy(FIGURES)
+    other["data"]["fingerprint"] = "beef"
+    a, b = make_run(tmp_path / "a"), make_run(tmp_path / "b", other)
+    for run in (a, b):
+        scores(run, [True, False] * 40)
+    page = pluralign.report(a, b, out=tmp_path / "ab.html")
+    assert json.loads(page.with_suffix(".json").read_text())["against_first"] == []
+
+
+def test_what_is_the_same_for_all_runs_stands_there_once(tmp_path):
+    page = pluralign.report(make_run(tmp_path / "a"), make_run(tmp_path / "b"), out=tmp_path / "ab.html")
+    table = words(page.read_text())
+    table = table[table.index("Which response do people") : table.index("Differences on the same")]
+    assert table.count("shorter wins") == 1
+    assert table.count("policy mean log-prob") == 2
+    assert "all runs" in table
+
+
+def test_an_evaluation_of_another_layout_is_to_be_made_anew(tmp_path):
+    with pytest.raises(OptionError, match="evaluate again"):
+        pluralign.report(make_run(tmp_path / "dpo", FIGURES | {"layout": LAYOUT - 1}))
+
+
+def test_an_evaluation_that_is_not_there_is_told_from_those_that_are(tmp_path):
+    page = words(pluralign.report(make_run(tmp_path / "dpo"), evaluation="other").read_text())
+    assert "No evaluation is called other; there are: heldout" in page
 
 
 def test_curves_of_training_and_held_out_rows_are_drawn(tmp_path):
@@ -273,7 +374,7 @@ def test_a_loss_that_broke_leaves_the_rest_of_the_curve(tmp_path):
 def test_runs_of_one_folder_name_are_told_apart(tmp_path):
     runs = [make_run(tmp_path / seed / "dpo") for seed in ("seed1", "seed2")]
     page = pluralign.report(*runs, out=tmp_path / "both.html")
-    assert list(json.loads(page.with_suffix(".json").read_text())) == ["seed1/dpo", "seed2/dpo"]
+    assert list(json.loads(page.with_suffix(".json").read_text())["runs"]) == ["seed1/dpo", "seed2/dpo"]
     assert "seed1/dpo and seed2/dpo" in page.read_text()
 
 
@@ -288,7 +389,7 @@ def test_runs_measured_on_other_rows_are_not_compared_in_silence(tmp_path):
 def test_the_numbers_beside_the_page_are_those_of_the_evaluation(tmp_path):
     page = pluralign.report(make_run(tmp_path / "dpo"))
     assert page == tmp_path / "dpo" / "report.html"
-    numbers = json.loads((tmp_path / "dpo" / "report.json").read_text())["dpo"]
+    numbers = json.loads((tmp_path / "dpo" / "report.json").read_text())["runs"]["dpo"]
     assert numbers["figures"] == FIGURES
     assert numbers["config"]["training"]["warmup_steps"] == 17
 
@@ -302,7 +403,7 @@ def test_numbers_that_json_cannot_write_do_not_break_the_file(tmp_path):
         raise AssertionError(f"{word} is not JSON")
 
     numbers = json.loads(page.with_suffix(".json").read_text(), parse_constant=refuse)
-    assert numbers["dpo"]["figures"]["generations"]["kl_k3"]["high"] is None
+    assert numbers["runs"]["dpo"]["figures"]["generations"]["kl_k3"]["high"] is None
 
 
 def test_an_evaluation_of_another_name_and_one_without_samples(tmp_path):

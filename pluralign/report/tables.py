@@ -1,0 +1,76 @@
+"""What the tables of the page hold: rankings of all runs, runs against each other, the scales of their charts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from pluralign.evaluate.figures import mean, preferred
+from pluralign.evaluate.measures import POLICY, POLICY_MEAN, REWARD
+
+OWN = (REWARD, POLICY, POLICY_MEAN)
+"""Rankings that a run makes itself; the others are the same for all runs that share a reference and rows."""
+
+
+def rankings(evaluated: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """`who`, `rule`, `figure` for every ranking; one that several runs share stands there once."""
+    rows: list[dict[str, Any]] = []
+    for run in evaluated:
+        rows += [{"who": run["name"], "rule": rule, "figure": run["figures"]["accuracy"][rule]} for rule in OWN]
+    shared: list[dict[str, Any]] = []
+    for run in evaluated:
+        for rule, figure in run["figures"]["accuracy"].items():
+            if rule in OWN:
+                continue
+            same = next((row for row in shared if (row["rule"], row["figure"]) == (rule, figure)), None)
+            if same is None:
+                shared.append({"who": [run["name"]], "rule": rule, "figure": figure})
+            else:
+                same["who"].append(run["name"])
+    for row in shared:
+        everyone = len(evaluated) > 1 and len(row["who"]) == len(evaluated)
+        rows.append({**row, "who": "all runs" if everyone else ", ".join(row["who"])})
+    return rows
+
+
+def scale(figures: Iterable[Mapping[str, Any]], null: float) -> dict[str, float]:
+    """The range of a chart, in tenths: all intervals and the value of no effect."""
+    ends = [f[name] for f in figures for name in ("value", "low", "high") if f[name] is not None]
+    ends = [null, *(end for end in ends if math.isfinite(end))]
+    least, most = math.floor(min(ends) * 10) / 10, math.ceil(max(ends) * 10) / 10
+    return {"least": least, "most": most if most > least else least + 0.1, "null": null}
+
+
+def against_first(evaluated: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Accuracy of every later run minus that of the first, on the rows that both scored: `who`, `first`, `figure`.
+
+    From the scores by row that evaluate wrote. Runs on other data are left out: no row is both's.
+    """
+    if not evaluated:
+        return []
+    first, *others = evaluated
+    base = _scores(first["rows"])
+    found: list[dict[str, Any]] = []
+    for run in others:
+        theirs = _scores(run["rows"])
+        same = run["figures"]["data"]["fingerprint"] == first["figures"]["data"]["fingerprint"]
+        if base is None or theirs is None or not same:
+            continue
+        both = base.join(theirs, on="row", how="inner", suffix="_other").sort("row")
+        if len(both):
+            gap = (both["right_other"] - both["right"]).to_numpy()
+            figure = mean(gap, both["cluster"].to_numpy()).as_dict()
+            found.append({"who": run["name"], "first": first["name"], "figure": figure})
+    return found
+
+
+def _scores(path: Path) -> pl.DataFrame | None:
+    if not path.is_file():
+        return None
+    rows = pl.read_parquet(path)
+    margin = (rows["reward_chosen"] - rows["reward_rejected"]).to_numpy()
+    return rows.select("row", "cluster").with_columns(right=preferred(margin))
