@@ -31,7 +31,7 @@ steps = []
 report = feedback.audit(max_length=256, progress=lambda name: steps.append((name, time.perf_counter() - read)))
 report.to_html(sys.argv[1] + ".html")
 end = time.perf_counter()
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 print(json.dumps({"rows": len(feedback), "read": read - start, "audit": end - read, "peak": peak, "steps": steps,
                   "findings": {f.name: f.n for f in report.findings}}))
 """
@@ -105,7 +105,7 @@ def main() -> None:
         characters = write(path, rows)
         done = subprocess.run([sys.executable, "-c", CHILD, str(path)], check=True, capture_output=True, text=True)
     result = json.loads(done.stdout)
-    print("| rows | characters of text | read, s | audit and page, s | peak memory, GiB |")
+    print("| rows | characters of text | read, s | audit and page, s | peak memory, GB (1e9 bytes) |")
     print("| ---: | ---: | ---: | ---: | ---: |")
     print(
         f"| {result['rows']:,} | {characters:,} | {result['read']:.1f} | {result['audit']:.1f} | {result['peak']:.2f} |"

@@ -80,7 +80,7 @@ def audit(
     return Audit(tuple(found), counts, lengths, table, laid.prompts, laid.responses, _starts(laid))
 
 
-def _distinct(labels: np.ndarray[tuple[int], np.dtype[np.int64]]) -> int:
+def _distinct(labels: duplicates.Labels) -> int:
     return len(np.unique(labels[labels >= 0]))
 
 

@@ -10,8 +10,11 @@ from pluralign.feedback.audit.cells import Cells, batches
 from pluralign.feedback.audit.finding import Finding, count, plural
 from pluralign.feedback.audit.minhash import BANDS, BINS, CROWD, NEIGHBOURS, THRESHOLD, Clusters, cluster, normalise
 
+Labels = NDArray[np.int32]
+"""A number for every text, equal for equal texts; half the size of numpy's own, for there are two a response."""
 
-def near_labels(texts: pl.Series, use: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64], Clusters]:
+
+def near_labels(texts: pl.Series, use: NDArray[np.bool_]) -> tuple[Labels, Labels, Clusters]:
     """Label every used text twice: by equal words (after normalising) and by near-duplicate cluster; -1 where unused.
 
     Returns (exact [n], near [n], the clusters among distinct texts).
@@ -22,13 +25,13 @@ def near_labels(texts: pl.Series, use: NDArray[np.bool_]) -> tuple[NDArray[np.in
     used = np.flatnonzero(use)
     _, first, inverse = np.unique(key[used], return_index=True, return_inverse=True)
     clusters = cluster(texts, used[first])
-    exact, near = np.full(len(texts), -1, np.int64), np.full(len(texts), -1, np.int64)
+    exact, near = np.full(len(texts), -1, np.int32), np.full(len(texts), -1, np.int32)
     exact[used] = inverse
     near[used] = clusters.labels[inverse]
     return exact, near, clusters
 
 
-def prompts(cells: Cells, exact: NDArray[np.int64], near: NDArray[np.int64], clusters: Clusters) -> list[Finding]:
+def prompts(cells: Cells, exact: Labels, near: Labels, clusters: Clusters) -> list[Finding]:
     """Prompts asked in several wordings that are nearly one."""
     of = len(np.unique(exact[exact >= 0]))
     again = _reworded(exact, near)
@@ -54,16 +57,17 @@ def prompts(cells: Cells, exact: NDArray[np.int64], near: NDArray[np.int64], clu
     ]
 
 
-def responses(cells: Cells, exact: NDArray[np.int64], near: NDArray[np.int64], clusters: Clusters) -> list[Finding]:
+def responses(cells: Cells, exact: Labels, near: Labels, clusters: Clusters) -> list[Finding]:
     """The same reply under different prompts, near-duplicate replies, and one text under two producers' names."""
     row = cells.lines["row"].to_numpy()
     prompt = cells.rows["prompt"].gather(row)
-    frame = pl.DataFrame({"row": row, "exact": exact, "near": near, "prompt": prompt, "model": cells.model()})
+    # A name as a hash of it: two million strings are not carried through every step below.
+    model = pl.select(pl.when(cells.model().is_not_null()).then(cells.model().hash(seed=6))).to_series()
+    frame = pl.DataFrame({"row": row, "exact": exact, "prompt": prompt, "model": model})
     frame = frame.filter(pl.col("exact") >= 0)
     of = frame["exact"].n_unique()
     findings = []
-    spread = frame.filter(pl.col("prompt").is_not_null()).group_by("exact").agg(pl.col("prompt").n_unique().alias("p"))
-    spread = spread.filter(pl.col("p") > 1)
+    spread = _several(frame, ["exact"], "prompt")
     if len(spread):
         under = frame.join(spread, on="exact", how="semi").sort("row")
         later = under.filter(pl.col("prompt") != pl.col("prompt").first().over("exact"))["row"].unique().to_numpy()
@@ -98,7 +102,7 @@ def responses(cells: Cells, exact: NDArray[np.int64], near: NDArray[np.int64], c
         )
     named = frame.filter(pl.col("model").is_not_null() & pl.col("prompt").is_not_null())
     if len(named):
-        two = named.group_by("prompt", "exact").agg(pl.col("model").n_unique().alias("m")).filter(pl.col("m") > 1)
+        two = _several(named, ["prompt", "exact"], "model")
         if len(two):
             rows = named.join(two, on=["prompt", "exact"], how="semi")["row"].unique().to_numpy()
             findings.append(
@@ -117,20 +121,19 @@ def responses(cells: Cells, exact: NDArray[np.int64], near: NDArray[np.int64], c
 
 def pairs(
     cells: Cells,
-    prompt: tuple[NDArray[np.int64], NDArray[np.int64]],
-    reply: tuple[NDArray[np.int64], NDArray[np.int64]],
+    prompt: tuple[Labels, Labels],
+    reply: tuple[Labels, Labels],
 ) -> list[Finding]:
     """Rows that repeat an earlier row: same prompt, same responses in any order, same annotator and question."""
     exact = _signature(cells, prompt[0], reply[0])
     near = _signature(cells, prompt[1], reply[1])
-    frame = pl.DataFrame({"exact": exact, "near": near}).with_row_index("row")
-    who = ("annotator", "criterion", "context")
-    frame = frame.with_columns(*(cells.rows[name] for name in who), _side(cells).alias("said"))
+    who = cells.rows.select(pl.struct("annotator", "criterion", "context").hash(seed=14)).to_series()
+    frame = pl.DataFrame({"exact": exact, "near": near, "who": who, "said": _side(cells)}).with_row_index("row")
     has = np.zeros(len(frame), dtype=bool)
     has[cells.lines["row"].to_numpy()[cells.has_text]] = True
     frame = frame.filter(pl.Series(has))
     findings = []
-    repeated = ~pl.struct("exact", "said", *who).is_first_distinct()
+    repeated = ~pl.struct("exact", "said", "who").is_first_distinct()
     rows = frame.filter(repeated)["row"].to_numpy()
     if len(rows):
         findings.append(
@@ -144,13 +147,11 @@ def pairs(
                 "Drop them; a copy is not a second opinion, and it leaks across random splits.",
             )
         )
-    nearly = frame.filter(~repeated).filter(~pl.struct("near", *who).is_first_distinct())
+    nearly = frame.filter(~repeated).filter(~pl.struct("near", "who").is_first_distinct())
     # Rows that equal an earlier one in all but the judgement are contradictions and are found there.
-    others = nearly.filter(pl.struct("exact", *who).is_first_distinct())
-    first = frame.group_by("near", *who).agg(pl.col("exact").first().alias("lead"))
-    others = others.join(first, on=["near", *who], how="left", nulls_equal=True).filter(
-        pl.col("exact") != pl.col("lead")
-    )
+    others = nearly.filter(pl.struct("exact", "who").is_first_distinct())
+    first = frame.group_by("near", "who").agg(pl.col("exact").first().alias("lead"))
+    others = others.join(first, on=["near", "who"], how="left").filter(pl.col("exact") != pl.col("lead"))
     if len(others):
         findings.append(
             count(
@@ -166,6 +167,13 @@ def pairs(
     return findings
 
 
+def _several(frame: pl.DataFrame, group: list[str], column: str) -> pl.DataFrame:
+    """The groups with more than one distinct value of a column that is not null."""
+    # Distinct rows first: counting distinct values within groups holds a list for every group.
+    distinct = frame.lazy().select(*group, column).drop_nulls().unique()
+    return distinct.group_by(group).len().filter(pl.col("len") > 1).select(group).collect()
+
+
 def crowded(clusters: Clusters) -> str:
     """What was not compared in full, for the remedy; empty where everything was."""
     if not clusters.crowded:
@@ -179,7 +187,7 @@ def crowded(clusters: Clusters) -> str:
     )
 
 
-def _reworded(exact: NDArray[np.int64], near: NDArray[np.int64]) -> NDArray[np.int64]:
+def _reworded(exact: Labels, near: Labels) -> NDArray[np.int64]:
     """Positions whose text differs from, but nearly equals, the first text of their cluster."""
     used = np.flatnonzero(exact >= 0)
     _, first, inverse = np.unique(near[used], return_index=True, return_inverse=True)
@@ -188,11 +196,11 @@ def _reworded(exact: NDArray[np.int64], near: NDArray[np.int64]) -> NDArray[np.i
     return again
 
 
-def _distinct(exact: NDArray[np.int64], rows: NDArray[np.int64]) -> int:
+def _distinct(exact: Labels, rows: NDArray[np.int64]) -> int:
     return len(np.unique(exact[rows]))
 
 
-def _signature(cells: Cells, prompt: NDArray[np.int64], reply: NDArray[np.int64]) -> NDArray[np.uint64]:
+def _signature(cells: Cells, prompt: Labels, reply: Labels) -> NDArray[np.uint64]:
     """[N] one number for (prompt, set of responses); the order in which responses stand does not matter."""
     mixed = pl.Series(reply).hash(seed=9).to_numpy()
     total = np.zeros(len(cells.rows), dtype=np.uint64)

@@ -10,13 +10,14 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pluralign.feedback.audit.cells import Cells
+from pluralign.feedback.audit.duplicates import Labels
 from pluralign.feedback.audit.finding import Detail, Finding, count, plural
 
 _LEAST_VOTES = 20
 _MOST_ITEMS = 2000
 
 
-def shared_prompts(cells: Cells, exact: NDArray[np.int64], near: NDArray[np.int64]) -> list[Finding]:
+def shared_prompts(cells: Cells, exact: Labels, near: Labels) -> list[Finding]:
     """Prompts, and near-duplicates of prompts, that stand in more than one source."""
     frame = pl.DataFrame({"source": cells.rows["source"], "exact": exact, "near": near}).with_row_index("row")
     frame = frame.filter((pl.col("exact") >= 0) & pl.col("source").is_not_null())
