@@ -84,7 +84,7 @@ def test_bootstrap_is_seeded_and_takes_rows():
         bootstrap(np.mean, [1.0, 2.0], clusters=[1])
 
 
-@pytest.mark.parametrize("groups", [4, 11, 30])
+@pytest.mark.parametrize("groups", [5, 11, 30])
 def test_few_clusters_still_cover(groups):
     rng = np.random.default_rng(6)
     ids = np.repeat(np.arange(groups), 20)

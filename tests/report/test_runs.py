@@ -215,7 +215,7 @@ def test_nothing_is_warned_of_without_cause():
     ("path", "value", "says"),
     [
         (("n",), 60, "Few rows: 60 pairs"),
-        (("clusters",), 4, "4 by prompt, so intervals are rough and more likely too narrow"),
+        (("clusters",), 4, "4 by prompt, so intervals are wide, and rough even so"),
         (("displacement", "chosen"), number(-2.0, -3.0, -1.0), "Likelihood displacement"),
         (("displacement", "chosen_fell"), number(0.7, 0.6, 0.8), "70.0% [60.0, 80.0] of pairs"),
         (("calibration", "ece"), number(0.2, 0.15, 0.25), "no probabilities"),
