@@ -115,19 +115,24 @@ class Votes:
     def counts(self) -> Counts:
         """Votes of equal pairs put together: all that a model without annotators, order or covariates needs."""
         n = len(self.items)
-        swapped = self.left > self.right
-        low = np.where(swapped, self.right, self.left).astype(np.int64)
-        high = np.where(swapped, self.left, self.right)
-        # Swapping the sides exchanges the first two outcomes.
-        outcome = np.where(swapped & (self.outcome < TIE), 1 - self.outcome, self.outcome)
-        key = (low * n + high) * 4 + outcome
-        if 4 * n * n <= max(4 * len(key), 1 << 16):
-            every: NDArray[Any] = np.bincount(key, weights=self.weight, minlength=4 * n * n).reshape(n * n, 4)
-            pair = np.flatnonzero(every.any(1))
-            won = every[pair].astype(np.float64)
+        if n * n <= max(len(self), 1 << 14):
+            pair, won = self._table_counts(n)
         else:
-            pair, won = _sorted_counts(key, self.weight)
+            swapped = self.left > self.right
+            low = np.minimum(self.left, self.right).astype(np.int64)
+            # Swapping the sides exchanges the first two outcomes.
+            outcome = self.outcome ^ (swapped & (self.outcome < TIE))
+            pair, won = _sorted_counts((low * n + np.maximum(self.left, self.right)) * 4 + outcome, self.weight)
         return Counts(self.items, (pair // n).astype(np.int32), (pair % n).astype(np.int32), won)
+
+    def _table_counts(self, n: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Distinct pairs and their counts [m, 4] by way of a table of all pairs: for few items met often."""
+        key = (self.left.astype(np.int64) * n + self.right) * 4 + self.outcome
+        every = np.bincount(key, weights=self.weight, minlength=4 * n * n).reshape(n, n, 4).astype(np.float64)
+        low, high = np.triu_indices(n, 1)
+        won = every[low, high] + every[high, low][:, [RIGHT, LEFT, TIE, BOTH_BAD]]
+        met = won.any(1)
+        return (low * n + high)[met], won[met]
 
 
 def _sorted_counts(
@@ -140,7 +145,7 @@ def _sorted_counts(
         distinct, count = key[starts], np.diff(np.append(starts, len(key))).astype(np.float64)
     else:
         distinct, inverse = np.unique(key, return_inverse=True)
-        count = np.bincount(inverse, weights=weight)
+        count = np.bincount(inverse, weights=weight).astype(np.float64)
     pairs = distinct >> 2
     fresh = np.concatenate(([True], pairs[1:] != pairs[:-1])) if len(pairs) else np.zeros(0, bool)
     won = np.zeros((int(fresh.sum()), 4))
@@ -200,67 +205,73 @@ def _sides(frame: pl.DataFrame) -> tuple[str, str] | None:
 def _from_frame(frame: pl.DataFrame, labels: Mapping[str, str], name: str) -> Votes:
     sides = _sides(frame)
     assert sides is not None
-    left, right = (frame[side].cast(pl.String) for side in sides)
-    outcome = _outcome(frame, sides, left, right, labels, name)
-    used = {*sides}
-    known = left.is_not_null() & right.is_not_null() & outcome.is_not_null()
-    same = (left == right).fill_null(False)
-    dropped = Counter({"no-item-or-verdict": int((~known).sum()), "same-item-twice": int((known & same).sum())})
+    items, codes = encoded(pl.concat([frame[side].cast(pl.String) for side in sides]))
+    left, right = codes[: len(frame)], codes[len(frame) :]
+    outcome = _outcome(frame, sides, items, left, right, labels, name)
+    known, same = (left >= 0) & (right >= 0) & (outcome >= 0), left == right
     keep = known & ~same
+    dropped = Counter({"no-item-or-verdict": int((~known).sum()), "same-item-twice": int((known & same).sum())})
     if not keep.all():
-        frame, left, right, outcome = frame.filter(keep), left.filter(keep), right.filter(keep), outcome.filter(keep)
+        frame, left, right, outcome = frame.filter(keep), left[keep], right[keep], outcome[keep]
     if not len(left):
         raise FeedbackError(f"{name}: no row says which of two items won")
-    items, codes = encoded(pl.concat([left, right]))
     weight = _weight(frame, name) if "weight" in frame.columns else None
     who = encoded(frame["annotator"].cast(pl.String)) if "annotator" in frame.columns else None
     prompt = next((encoded(frame[c].cast(pl.String))[1] for c in names.PROMPTS if c in frame.columns), None)
     return Votes(
         items,
-        codes[: len(left)],
-        codes[len(left) :],
-        outcome.to_numpy().astype(np.int8),
+        left,
+        right,
+        outcome,
         weight=weight,
         annotator=None if who is None else who[1],
         annotators=() if who is None else who[0],
         prompt=prompt,
         days=_days(frame, name) if "time" in frame.columns else None,
-        extra=frame.drop(used),
+        extra=frame.drop(sides),
         dropped=+dropped,
     )
 
 
 def _outcome(
-    frame: pl.DataFrame, sides: tuple[str, str], left: pl.Series, right: pl.Series, labels: Mapping[str, str], name: str
-) -> pl.Series:
+    frame: pl.DataFrame,
+    sides: tuple[str, str],
+    items: Sequence[str],
+    left: NDArray[np.int32],
+    right: NDArray[np.int32],
+    labels: Mapping[str, str],
+    name: str,
+) -> NDArray[np.int8]:
+    """What each row says [N], -1 where it says nothing."""
     if sides == ("winner", "loser"):
-        return pl.Series(np.full(len(frame), LEFT, dtype=np.int8))
+        return np.full(len(frame), LEFT, dtype=np.int8)
     column = next((v for v in names.VERDICTS if v in frame.columns), None)
     if column is None:
         scores = next(s for s in names.SCORES if set(s) <= set(frame.columns))
         try:
-            a, b = (frame[s].cast(pl.Float64) for s in scores)
+            a, b = (frame[s].cast(pl.Float64).to_numpy() for s in scores)
         except pl.exceptions.PolarsError:
             raise FeedbackError(f"{name}: columns {scores[0]} and {scores[1]} hold words where scores belong") from None
-        won = pl.when(a > b).then(LEFT).when(a < b).then(RIGHT).when(a == b).then(TIE)
-        return pl.select(won.cast(pl.Int8)).to_series()
-    said = frame[column].cast(pl.String).str.strip_chars()
-    known = _verdicts(labels)
-    words = said.unique().drop_nulls().to_list()
-    meaning = {word: known[word.lower()] for word in words if word.lower() in known}
-    frame = pl.DataFrame({"said": said, "left": left, "right": right})
-    by_word = pl.col("said").replace_strict(meaning, default=None, return_dtype=pl.Int8) if meaning else pl.lit(None)
-    # A verdict may also be the winner's own name, which goes before any meaning of the word.
-    named = pl.when(pl.col("said") == pl.col("left")).then(LEFT).when(pl.col("said") == pl.col("right")).then(RIGHT)
-    code = named.otherwise(by_word) if len(meaning) < len(words) else by_word
-    outcome = frame.select(code.cast(pl.Int8)).to_series()
-    strange = said.is_not_null() & (said != "") & outcome.is_null() & left.is_not_null() & right.is_not_null()
+        return np.select([a > b, a < b, a == b], [LEFT, RIGHT, TIE], -1).astype(np.int8)
+    words, said = encoded(frame[column].cast(pl.String))
+    meanings = _verdicts(labels)
+    # One entry a distinct word, and one for no word at all, which -1 finds at the end.
+    meaning = np.array([meanings.get(word.strip().lower(), -1) for word in words] + [-1], dtype=np.int8)
+    outcome = meaning[said]
+    places = {item: i for i, item in enumerate(items)}
+    item = np.array([places.get(word.strip(), -2) for word in words] + [-2])
+    if (item >= 0).any():
+        # A verdict may also be the winner's own name, which goes before any meaning of the word.
+        outcome = np.select([item[said] == left, item[said] == right], [LEFT, RIGHT], outcome).astype(np.int8)
+    empty = np.array([not word.strip() for word in words] + [True])
+    strange = (outcome < 0) & ~empty[said] & (left >= 0) & (right >= 0)
     if strange.any():
-        row = int(strange.arg_max() or 0)
+        row = int(strange.argmax())
+        word = words[said[row]][:60]
         raise FeedbackError(
             f"{name}, row {row + 1}, field '{column}': {int(strange.sum()):,} verdicts are not known, the first is "
-            f"'{said[row][:60]}'; write model_a, model_b, tie, both_bad or the winner's name, or say what the words "
-            f"mean: labels={{'{said[row][:60]}': 'left'}}"
+            f"'{word}'; write model_a, model_b, tie, both_bad or the winner's name, or say what the words mean: "
+            f"labels={{'{word}': 'left'}}"
         )
     return outcome
 
