@@ -1,11 +1,14 @@
 """Intervals: textbook values, coverage, and what clusters must do."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
-from pluralign.intervals import bootstrap, clustered_t, clustered_wilson, wilson
+from pluralign.intervals import bootstrap, clustered_t, clustered_wilson, sign_flip, wilson
 
 
 @pytest.mark.parametrize(
@@ -87,24 +90,70 @@ def test_bootstrap_is_seeded_and_takes_rows():
 @pytest.mark.parametrize("groups", [5, 11, 30])
 def test_few_clusters_still_cover(groups):
     rng = np.random.default_rng(6)
-    ids = np.repeat(np.arange(groups), 20)
-    shares = means = resampled = 0
-    for _ in range(800):
-        effect = rng.normal(size=groups)
-        v = (rng.random(ids.size) < 1 / (1 + np.exp(-effect[ids]))).astype(float)
-        low, high = clustered_wilson(v, ids)
-        shares += low <= 0.5 <= high
+    ids, tries = np.repeat(np.arange(groups), 20), 800
+    covered = dict.fromkeys(["share", "mean", "paired difference", "bootstrap"], 0)
+
+    def right(effect):
+        return (rng.random(ids.size) < 1 / (1 + np.exp(-effect[ids]))).astype(float)
+
+    for _ in range(tries):
+        effect, other = rng.normal(size=(2, groups))
+        v = right(effect)
         x = effect[ids] + rng.normal(size=ids.size)
-        low, high = clustered_t(x, ids)
-        means += low <= 0 <= high
-        low, high = bootstrap(np.mean, x, ids, replicates=200)
-        resampled += low <= 0 <= high
-    assert 0.925 <= shares / 800 <= 0.985
-    assert 0.93 <= means / 800 <= 0.97
+        for name, (low, high), truth in (
+            ("share", clustered_wilson(v, ids), 0.5),
+            ("mean", clustered_t(x, ids), 0),
+            ("paired difference", clustered_t(v - right(effect + other), ids), 0),
+            ("bootstrap", bootstrap(np.mean, x, ids, replicates=200), 0),
+        ):
+            covered[name] += low <= truth <= high
+    assert 0.925 <= covered["share"] / tries <= 0.985
+    assert 0.93 <= covered["mean"] / tries <= 0.97
+    assert 0.93 <= covered["paired difference"] / tries <= 0.97
     if groups < 30:
-        assert resampled < means - 20  # what the t interval is for
+        assert covered["bootstrap"] < covered["mean"] - 20  # what the t interval is for
+
+
+def test_t_interval_by_hand():
+    # Cluster sums of residuals -2, 0, 2 of n = 6: variance 3/2 * 8 / 36, quantile of t with two degrees 4.302653.
+    low, high = clustered_t([1.0, 1.0, 2.0, 2.0, 3.0, 3.0], [0, 0, 1, 1, 2, 2])
+    assert (low, high) == pytest.approx((2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5), rel=1e-6)
 
 
 def test_one_cluster_gives_no_t_interval():
     with pytest.raises(ValueError, match="one cluster"):
         clustered_t([1.0, 2.0], [0, 0])
+
+
+@pytest.mark.parametrize(("ahead", "behind"), [(8, 1), (41, 12), (5, 5), (0, 0), (300, 200), (0, 1)])
+def test_sign_flips_of_single_pairs_are_mcnemars_exact_test(ahead, behind):
+    v = [1.0] * ahead + [-1.0] * behind + [0.0] * 7
+    expected = binomtest(ahead, ahead + behind).pvalue if ahead + behind else 1.0
+    assert sign_flip(v, range(len(v))) == pytest.approx(expected, rel=1e-6)
+
+
+@given(st.lists(st.tuples(st.integers(-2, 2), st.integers(0, 7)), min_size=1, max_size=20))
+def test_sign_flips_count_all_signs_of_the_clusters(rows):
+    v, ids = np.array([r[0] / 2 for r in rows]), np.array([r[1] for r in rows])
+    sums = np.bincount(ids, weights=v)
+    totals = np.array(list(itertools.product([-1, 1], repeat=len(sums)))) @ sums
+    assert sign_flip(v, ids) == pytest.approx(np.mean(np.abs(totals) >= abs(sums.sum()) - 1e-9), abs=1e-11)
+    assert sign_flip(-v, ids) == pytest.approx(sign_flip(v, ids), abs=1e-11)
+
+
+def test_sign_flips_keep_their_level_where_pairs_of_a_cluster_go_together():
+    rng = np.random.default_rng(8)
+    ids, tries = np.repeat(np.arange(30), 8), 600
+    ours = pairs = 0
+    for _ in range(tries):
+        lean = rng.normal(0, 1.5, size=30)[ids]
+        v = np.where(rng.random(ids.size) < 1 / (1 + np.exp(-lean)), 1.0, -1.0)
+        ours += sign_flip(v, ids) <= 0.05
+        pairs += sign_flip(v, range(ids.size)) <= 0.05
+    assert ours / tries < 0.05 + 3 * (0.05 * 0.95 / tries) ** 0.5
+    assert pairs / tries > 0.15  # pair by pair the same test would claim too much
+
+
+def test_sign_flips_need_counted_differences():
+    with pytest.raises(ValueError, match="one half"):
+        sign_flip([0.3, 1.0], [0, 1])

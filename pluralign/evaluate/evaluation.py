@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from pluralign.errors import FeedbackError, OptionError
-from pluralign.evaluate.figures import Clusters, spelled
+from pluralign.evaluate.figures import Clusters, chance, spelled
 from pluralign.evaluate.measures import LAYOUT, Pairs, idealised_accuracy, measure, sliced
 from pluralign.feedback import Judgement, read
 from pluralign.feedback.convert import prompt_key
@@ -42,7 +42,9 @@ class Evaluation:
         f = self.figures
         lines = [f"{f['n']:,} held-out pairs, {f['clusters']:,} {f['cluster_by']} clusters"]
         lines += [f"accuracy, {name}: {spelled(figure)}" for name, figure in f["accuracy"].items()]
-        lines += [f"{name}: {spelled(figure, sign='+')}" for name, figure in f["difference"].items()]
+        lines += [
+            f"{name}: {spelled(figure, sign='+')}, {chance(figure['p'])}" for name, figure in f["difference"].items()
+        ]
         drawn = f.get("generations") or {}
         lines += [f"{name} of samples: {spelled(drawn[name])}" for name in ("win_rate", "kl") if name in drawn]
         return "\n".join(lines)

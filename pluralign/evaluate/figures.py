@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pluralign.intervals import bootstrap, clustered_t, clustered_wilson
+from pluralign.intervals import bootstrap, clustered_t, clustered_wilson, sign_flip, wilson
 
 Array = NDArray[np.float64]
 Clusters = NDArray[Any]
@@ -58,6 +58,15 @@ def spelled(figure: Mapping[str, Any], digits: int = 3, sign: str = "", unit: fl
     return f"{head} [{low / unit:{sign}.{digits}f}, {high / unit:{sign}.{digits}f}]"
 
 
+def chance(p: float) -> str:
+    """A p value in words.
+
+    >>> chance(0.0312), chance(2e-9)
+    ('p = 0.031', 'p < 0.001')
+    """
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
 def share(values: Array, clusters: Clusters) -> Figure:
     """A proportion: the mean of values [n] in [0, 1], with a Wilson interval widened for clusters [n].
 
@@ -84,6 +93,27 @@ def mean(values: Array, clusters: Clusters, seed: int = 0) -> Figure:
         return Figure(float(np.mean(values)), *clustered_t(values, clusters), len(values), groups, "t, clustered")
     low, high = bootstrap(np.mean, values, clusters=clusters, seed=seed)
     return Figure(float(np.mean(values)), low, high, len(values), groups, "bootstrap of clusters")
+
+
+def difference(ours: Array, theirs: Array, clusters: Clusters, seed: int = 0) -> dict[str, Any]:
+    """Accuracy of one ranking minus another's on the same pairs: ours, theirs, clusters [n]; right is 1, a guess 0.5.
+
+    The figure, with ahead and behind: pairs in which ours, theirs is the better; p: exact, see `sign_flip`. Where all
+    pairs differ alike there is no spread to see, and the interval allows for as many unseen clusters that do not.
+
+    >>> found = difference(np.ones(9), np.array([0.0] * 8 + [1.0]), np.arange(9))
+    >>> found["ahead"], found["behind"], round(found["p"], 4)
+    (8, 0, 0.0078)
+    >>> round(difference(np.ones(3), np.zeros(3), np.arange(3))["low"], 2)
+    -0.12
+    """
+    gap = ours - theirs
+    figure = mean(gap, clusters, seed)
+    if figure.clusters > 1 and figure.high - figure.low < 1e-12:
+        others, v = wilson(0, figure.clusters)[1], figure.value
+        figure = replace(figure, low=v - others * (1 + v), high=v + others * (1 - v), method="Wilson, none differs")
+    ahead, behind = int((gap > 0).sum()), int((gap < 0).sum())
+    return {**figure.as_dict(), "ahead": ahead, "behind": behind, "p": sign_flip(gap, clusters)}
 
 
 def preferred(margins: Array) -> Array:

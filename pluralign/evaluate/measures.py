@@ -9,7 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from pluralign.evaluate.figures import Array, Clusters, calibration, histogram, idealised, mean, preferred, share
+from pluralign.evaluate.figures import (
+    Array,
+    Clusters,
+    calibration,
+    difference,
+    histogram,
+    idealised,
+    mean,
+    preferred,
+    share,
+)
 
 SMALL = 30
 """A slice with fewer rows than this is marked: its interval is wide and its value says little."""
@@ -17,21 +27,28 @@ SMALL = 30
 MOST_SLICES = 50
 """Three hundred annotators with two rows each tell nothing row by row."""
 
-LAYOUT = 2
+LAYOUT = 3
 """Of evaluation/NAME.json. Raised when names in it change, so that an old file is told from a damaged one."""
 
-REWARD = "implicit reward"
+REWARD, RATIO_MEAN = "implicit reward", "mean log-ratio"
 POLICY, POLICY_MEAN = "policy log-prob", "policy mean log-prob"
 REFERENCE, REFERENCE_MEAN = "reference log-prob", "reference mean log-prob"
 LONGER, SHORTER, FIRST = "longer wins", "shorter wins", "first shown wins"
 
 PAIRED = (
-    *((REWARD, other) for other in (REFERENCE, REFERENCE_MEAN, LONGER, SHORTER)),
+    *((REWARD, other) for other in (REFERENCE, REFERENCE_MEAN, LONGER, SHORTER, FIRST, RATIO_MEAN)),
+    *((RATIO_MEAN, other) for other in (REFERENCE_MEAN, LONGER, SHORTER)),
     (POLICY, REFERENCE),
     (POLICY_MEAN, REFERENCE_MEAN),
     (POLICY, LONGER),
 )
 """Rankings whose accuracies are compared on the same rows."""
+
+CLOSE = 0.2
+"""Two responses are of like length when the longer has at most this share more characters."""
+
+SIDES, LIKE = "longer side", "of like length"
+"""The slice by which response is the longer, and its part in which length tells little."""
 
 PREFERENCES = (0.6, 0.75, 0.9)
 """Shares of people for whom idealised accuracy is told, since hard labels do not say how many would agree."""
@@ -67,6 +84,7 @@ class Pairs:
         longer = _gap(self.characters)
         found = {
             REWARD: _gap(self.reward),
+            RATIO_MEAN: _gap((self.logp - self.ref_logp) / self.length),
             POLICY: _gap(self.logp),
             POLICY_MEAN: _gap(self.logp / self.length),
             REFERENCE: _gap(self.ref_logp),
@@ -89,7 +107,11 @@ def measure(pairs: Pairs, seed: int = 0) -> dict[str, Any]:
         "accuracy": {
             name: share(right[name][known], clusters[known]).as_dict() for name, (_, known) in rankings.items()
         },
-        "difference": {f"{a} - {b}": mean(right[a] - right[b], clusters, seed).as_dict() for a, b in PAIRED},
+        "difference": {
+            f"{a} - {b}": difference(right[a][both], right[b][both], clusters[both], seed)
+            for a, b in PAIRED
+            if b in rankings and (both := rankings[a][1] & rankings[b][1]).any()
+        },
         "calibration": calibration(margin, clusters, seed=seed),
         "margins": {**histogram(margin), "mean": mean(margin, clusters, seed).as_dict()},
         "displacement": {
@@ -133,14 +155,14 @@ def sliced(
     what is said is said of that cluster: there rows are the units.
     """
     found, left_out = [], {}
-    for name, values in {"length": _quarters(pairs), **columns}.items():
+    for name, values in {"length": _quarters(pairs), SIDES: _sides(pairs), **columns}.items():
         places: dict[str, list[int]] = defaultdict(list)
         for i, value in enumerate(values):
             if value is not None:
                 places[str(value)].append(i)
         if len(places) > MOST_SLICES:
             left_out[name] = len(places)
-        elif len(places) > 1:
+        elif len(places) > 1 or name == SIDES:
             for value, inside in sorted(places.items()):
                 part = pairs.part(inside)
                 if name == cluster_by:
@@ -158,6 +180,12 @@ def _quarters(pairs: Pairs) -> list[str]:
     longest = pairs.length.max(1)
     bands = np.searchsorted(np.quantile(longest, [0.25, 0.5, 0.75]), longest, side="left")
     return [f"quarter {band + 1} of 4" for band in bands]
+
+
+def _sides(pairs: Pairs) -> list[str]:
+    ours, other = pairs.characters[:, 0], pairs.characters[:, 1]
+    like = np.maximum(ours, other) <= (1 + CLOSE) * np.minimum(ours, other)
+    return [str(v) for v in np.where(like, LIKE, np.where(ours > other, "preferred is longer", "preferred is shorter"))]
 
 
 def _gap(values: Array) -> Array:

@@ -11,16 +11,24 @@ from pathlib import Path
 from typing import Any
 
 from pluralign.errors import OptionError
-from pluralign.evaluate.figures import spelled
+from pluralign.evaluate.figures import chance, spelled
 from pluralign.evaluate.measures import LAYOUT, REWARD
 from pluralign.feedback.storage import whole_file
 from pluralign.report.examples import side_by_side
 from pluralign.report.page import render
-from pluralign.report.tables import against_first, rankings, scale
-from pluralign.report.words import gains, rivals, verdict, warnings
+from pluralign.report.tables import against_first, like_length, rankings, scale
+from pluralign.report.words import gains, rivals, side, verdict, warnings
 from pluralign.train.run import Run
 
-CURVES = ("loss", "rewards/accuracies", "rewards/margins", "logps/chosen", "logps/rejected", "kl")
+CURVES = (
+    ("loss",),
+    ("rewards/accuracies",),
+    ("rewards/margins",),
+    ("kl",),
+    ("logps/chosen", "logps/rejected"),
+    ("displacement/chosen", "displacement/rejected"),
+)
+"""Metrics over steps; those named together share a scale, so that they can be compared."""
 
 
 def report(*runs: Run | str | Path, out: str | Path | None = None, evaluation: str = "heldout") -> Path:
@@ -62,9 +70,11 @@ def report(*runs: Run | str | Path, out: str | Path | None = None, evaluation: s
         paired=paired,
         reward=REWARD,
         spelled=spelled,
+        chance=chance,
+        side=side,
         same_rows=_same_rows(described),
         examples=side_by_side({run["name"]: run["figures"] for run in evaluated}),
-        curves=[chart for name in CURVES if (chart := _curve(name, [run["metrics"] for run in described]))],
+        curves=[chart for names in CURVES for chart in _curves(names, [run["metrics"] for run in described])],
     )
     with whole_file(out) as temporary:
         temporary.write_text(page, encoding="utf-8")
@@ -106,6 +116,7 @@ def _described(run: Run, name: str, evaluation: str) -> dict[str, Any]:
         "rows": run.path / "evaluation" / f"{evaluation}.parquet",
         "rivals": rivals(figures) if figures else {},
         "gains": gains(figures) if figures else {},
+        "like": like_length(figures) if figures else None,
         "verdict": verdict(figures) if figures else missing,
         "warnings": [*_troubles(run.finished, data, metrics), *(warnings(figures) if figures else [])],
         "margin_labels": _bin_labels(figures["margins"]) if figures else [],
@@ -178,31 +189,33 @@ def _facts(run: Run) -> dict[str, str]:
     return facts
 
 
-def _curve(name: str, metrics: Sequence[Sequence[Mapping[str, Any]]]) -> dict[str, Any] | None:
-    """Polylines of one metric over steps, in the chart's coordinates. Values that are not finite leave a gap."""
+def _curves(names: Sequence[str], metrics: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """Polylines of metrics over steps, in their charts' coordinates. Values that are not finite leave a gap."""
     found = [
         (
+            name,
             series,
             split,
             [(m["step"], m[name]) for m in logged if m["split"] == split and math.isfinite(m.get(name, math.nan))],
         )
+        for name in names
         for series, logged in enumerate(metrics)
         for split in ("train", "eval")
     ]
     values = [value for *_, points in found for _, value in points]
     if not values:
-        return None
+        return []
     least, most = min(values), max(values)
     span, last = (most - least) or 1.0, max(step for *_, points in found for step, _ in points)
 
     def place(step: int, value: float) -> tuple[float, float]:
         return round(52 + 282 * step / max(last, 1), 1), round(146 - 132 * (value - least) / span, 1)
 
-    lines = []
-    for series, split, points in found:
+    charts: dict[str, list[dict[str, Any]]] = {}
+    for name, series, split, points in found:
         placed = [place(*point) for point in points]
         joined = " ".join(f"{x},{y}" for x, y in placed)
-        lines.append(
-            {"series": series, "split": split, "points": joined, "single": placed[0] if len(placed) == 1 else None}
-        )
-    return {"name": name, "lines": lines, "least": f"{least:.3g}", "most": f"{most:.3g}", "last": last}
+        single = placed[0] if len(placed) == 1 else None
+        charts.setdefault(name, []).append({"series": series, "split": split, "points": joined, "single": single})
+    ends = {"least": f"{least:.3g}", "most": f"{most:.3g}", "last": last}
+    return [{"name": name, "lines": lines, **ends} for name, lines in charts.items()]

@@ -9,10 +9,10 @@ from typing import Any
 
 import polars as pl
 
-from pluralign.evaluate.figures import mean, preferred
-from pluralign.evaluate.measures import POLICY, POLICY_MEAN, REWARD
+from pluralign.evaluate.figures import difference, preferred
+from pluralign.evaluate.measures import LIKE, POLICY, POLICY_MEAN, RATIO_MEAN, REWARD, SIDES
 
-OWN = (REWARD, POLICY, POLICY_MEAN)
+OWN = (REWARD, RATIO_MEAN, POLICY, POLICY_MEAN)
 """Rankings that a run makes itself; the others are the same for all runs that share a reference and rows."""
 
 
@@ -45,6 +45,11 @@ def scale(figures: Iterable[Mapping[str, Any]], null: float) -> dict[str, float]
     return {"least": least, "most": most if most > least else least + 0.1, "null": null}
 
 
+def like_length(figures: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The slice of pairs whose responses are of like length, where there are any."""
+    return next((s for s in figures["slices"] if (s["by"], s["value"]) == (SIDES, LIKE)), None)
+
+
 def against_first(evaluated: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Accuracy of every later run minus that of the first, on the rows that both scored: `who`, `first`, `figure`.
 
@@ -62,8 +67,8 @@ def against_first(evaluated: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]
             continue
         both = base.join(theirs, on="row", how="inner", suffix="_other").sort("row")
         if len(both):
-            gap = (both["right_other"] - both["right"]).to_numpy()
-            figure = mean(gap, both["cluster"].to_numpy()).as_dict()
+            ours, base_right = both["right_other"].to_numpy(), both["right"].to_numpy()
+            figure = difference(ours, base_right, both["cluster"].to_numpy())
             found.append({"who": run["name"], "first": first["name"], "figure": figure})
     return found
 

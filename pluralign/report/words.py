@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pluralign.evaluate.figures import spelled
+from pluralign.evaluate.figures import chance, spelled
 from pluralign.evaluate.measures import LONGER, REFERENCE, REFERENCE_MEAN, REWARD, SHORTER
 
 Figures = Mapping[str, Any]
@@ -39,11 +39,11 @@ def verdict(figures: Figures) -> str:
     else:
         says += f", {'better' if above(ours, 0.5) else 'worse'} than chance."
     says += f" The reference model's own likelihood does so in {percent(accuracy[rival['reference']])}: the run is "
-    says += f"{_compared(gain['reference'])} that, {points(gain['reference'])}."
+    says += f"{_compared(gain['reference'])} that, {_by(gain['reference'])}."
     says += f" Always taking the longer response gives {percent(accuracy[LONGER])}"
     if rival["length"] == SHORTER:
         says += f", the shorter {percent(accuracy[SHORTER])}"
-    return says + f": the run is {_compared(gain['length'])} that, {points(gain['length'])}."
+    return says + f": the run is {_compared(gain['length'])} that, {_by(gain['length'])}."
 
 
 def warnings(figures: Figures) -> list[str]:
@@ -101,11 +101,19 @@ def below(figure: Figures, value: float) -> bool:
     return figure["high"] is not None and bool(figure["high"] < value)
 
 
-def _compared(gap: Figures) -> str:
-    """Which side of zero the interval of a difference is on."""
+def side(gap: Figures) -> str:
+    """Which side of zero the interval of a difference is on: better, worse or not told apart."""
     if above(gap, 0):
-        return "better than"
-    return "worse than" if below(gap, 0) else "not told apart from"
+        return "better"
+    return "worse" if below(gap, 0) else "not told apart"
+
+
+def _compared(gap: Figures) -> str:
+    return f"{said} from" if (said := side(gap)) == "not told apart" else f"{said} than"
+
+
+def _by(gap: Figures) -> str:
+    return f"{points(gap)}, {chance(gap['p'])}"
 
 
 def percent(figure: Figures) -> str:

@@ -63,8 +63,10 @@ def untouched(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def test_a_taste_that_was_learnt_is_seen_clear_of_chance_the_reference_and_length(figures):
     assert figures["accuracy"]["implicit reward"]["low"] > 0.7
-    for name, gap in figures["difference"].items():
-        assert gap["low"] > 0 or not name.startswith("implicit")
+    for rival in ("reference log-prob", "reference mean log-prob", "longer wins", "shorter wins"):
+        gap = figures["difference"][f"implicit reward - {rival}"]
+        assert gap["low"] > 0
+        assert gap["p"] < 0.001
     assert figures["displacement"]["rejected"]["high"] < 0
 
 

@@ -10,7 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pluralign.evaluate.figures import Figure, calibration, histogram, idealised, mean, preferred, share, spelled
+from pluralign.evaluate.figures import (
+    Figure,
+    calibration,
+    difference,
+    histogram,
+    idealised,
+    mean,
+    preferred,
+    share,
+    spelled,
+)
+from pluralign.evaluate.measures import LONGER, POLICY, REWARD, Pairs, measure, sliced
 from pluralign.intervals import wilson
 
 MARGINS = arrays(np.float64, st.integers(2, 40), elements=st.floats(-6, 6, width=32))
@@ -167,8 +178,6 @@ def test_a_smaller_beta_lets_more_pairs_be_ranked_right(margins, share_of_people
 
 
 def test_a_policy_may_be_right_by_reward_in_every_pair_and_by_likelihood_in_none():
-    from pluralign.evaluate.measures import POLICY, REWARD, Pairs, measure
-
     n = 20
     ref = np.stack([np.full(n, -30.0), np.full(n, -10.0)], 1)
     logp = ref + np.array([5.0, -5.0])
@@ -176,3 +185,64 @@ def test_a_policy_may_be_right_by_reward_in_every_pair_and_by_likelihood_in_none
     pairs = Pairs(0.1 * (logp - ref), logp, ref, ones, ones, np.zeros(n), alone(n))
     found = measure(pairs)["accuracy"]
     assert (found[REWARD]["value"], found[POLICY]["value"]) == (1.0, 0.0)
+
+
+def pairs(n: int, *, logp: list[float], ref: list[float], length: list[float], characters: list[float]) -> Pairs:
+    """The same pair n times, in clusters of their own; reward as of DPO with beta 0.1."""
+    logp_, ref_, length_, characters_ = (np.tile(np.array(v), (n, 1)) for v in (logp, ref, length, characters))
+    return Pairs(0.1 * (logp_ - ref_), logp_, ref_, length_, characters_, np.zeros(n), alone(n))
+
+
+def test_a_sum_over_more_tokens_may_rank_what_the_mean_does_not():
+    # Log-ratios +8 over 20 tokens and +3 over 5: more in sum, less a token.
+    found = measure(pairs(12, logp=[-32, -7], ref=[-40, -10], length=[20, 5], characters=[80, 20]))["accuracy"]
+    assert (found[REWARD]["value"], found["mean log-ratio"]["value"]) == (1.0, 0.0)
+
+
+def test_pairs_of_like_length_stand_apart_from_those_that_length_explains():
+    n = 30
+    both = pairs(2 * n, logp=[-9, -12], ref=[-10, -10], length=[9, 9], characters=[60, 20])
+    # Half of the pairs are of like length (120 characters against 100), and the reward gets every other of them right.
+    both.characters[n:] = [100, 120]
+    both.reward[n::2] = [0, 1]
+    slices, _ = sliced(both, {}, "prompt")
+    found = {s["value"]: s for s in slices if s["by"] == "longer side"}
+    assert {value: s["n"] for value, s in found.items()} == {"of like length": n, "preferred is longer": n}
+    assert found["preferred is longer"]["accuracy"][REWARD]["value"] == 1
+    assert found["preferred is longer"]["accuracy"][LONGER]["value"] == 1
+    assert found["of like length"]["accuracy"][REWARD]["value"] == 0.5
+    # All pairs of one kind: they are still said to be.
+    (only,) = (s for s in sliced(both.part(slice(n, None)), {}, "prompt")[0] if s["by"] == "longer side")
+    assert (only["value"], only["n"]) == ("of like length", n)
+
+
+def test_a_paired_difference_by_hand():
+    ours, theirs = np.array([1.0, 1.0, 1.0, 0.5, 0.0, 1.0]), np.array([0.0, 0.0, 1.0, 0.0, 1.0, 0.0])
+    found = difference(ours, theirs, alone(6))
+    assert (found["ahead"], found["behind"], found["n"]) == (4, 1, 6)
+    # Differences 1, 1, 0, 1/2, -1, 1: mean 5/12, standard error by hand, quantile of t with five degrees 2.570582.
+    gaps = [1, 1, 0, 0.5, -1, 1]
+    error = math.sqrt(sum((g - 5 / 12) ** 2 for g in gaps) / 5 / 6)
+    assert found["value"] == pytest.approx(5 / 12)
+    assert found["high"] - found["value"] == pytest.approx(2.570582 * error, rel=1e-6)
+    # The total is 5/2. Of 32 signs, 6 give that or more (+1/2 and at most one 1 turned; -1/2 and none), 6 its opposite.
+    assert found["p"] == pytest.approx(12 / 32)
+
+
+def test_pairs_that_all_differ_alike_prove_no_more_than_their_number():
+    few, many = (difference(np.ones(n), np.zeros(n), alone(n)) for n in (3, 300))
+    assert (few["value"], few["high"], few["p"]) == (1, 1, 0.25)
+    assert few["low"] == pytest.approx(2 * wilson(3, 3)[0] - 1)
+    assert many["low"] > 0.97
+    # Two rankings that always agree may still differ on pairs not seen.
+    alike = difference(np.ones(50), np.ones(50), alone(50))
+    assert (alike["low"], alike["high"], alike["p"]) == (-wilson(0, 50)[1], wilson(0, 50)[1], 1.0)
+
+
+def test_first_shown_is_compared_where_places_are_known():
+    found = pairs(8, logp=[-9, -12], ref=[-10, -10], length=[9, 9], characters=[60, 20])
+    found.shown[:3] = [1, -1, -1]
+    versus = measure(found)["difference"]["implicit reward - first shown wins"]
+    assert (versus["n"], versus["ahead"], versus["behind"]) == (3, 2, 0)
+    found.shown[:] = 0
+    assert "implicit reward - first shown wins" not in measure(found)["difference"]

@@ -27,8 +27,13 @@ def number(value: float, low: float, high: float, n: int = 400) -> dict[str, Any
     return {"value": value, "low": low, "high": high, "n": n, "clusters": n // 2, "method": "Wilson, clustered"}
 
 
+def gap(value: float, low: float, high: float, p: float = 0.031) -> dict[str, Any]:
+    return number(value, low, high) | {"ahead": 90, "behind": 62, "p": p}
+
+
 ACCURACY: dict[str, Any] = {
     "implicit reward": number(0.68, 0.63, 0.72),
+    "mean log-ratio": number(0.66, 0.61, 0.7),
     "policy log-prob": number(0.55, 0.50, 0.60),
     "policy mean log-prob": number(0.57, 0.52, 0.62),
     "reference log-prob": number(0.49, 0.44, 0.54),
@@ -37,13 +42,13 @@ ACCURACY: dict[str, Any] = {
     "shorter wins": number(0.39, 0.34, 0.44),
 }
 DIFFERENCE: dict[str, Any] = {
-    "implicit reward - reference log-prob": number(0.19, 0.13, 0.25),
-    "implicit reward - reference mean log-prob": number(0.15, 0.09, 0.21),
-    "implicit reward - longer wins": number(0.07, 0.01, 0.13),
-    "implicit reward - shorter wins": number(0.29, 0.21, 0.37),
-    "policy log-prob - reference log-prob": number(0.06, 0.02, 0.1),
-    "policy mean log-prob - reference mean log-prob": number(0.04, 0.0, 0.08),
-    "policy log-prob - longer wins": number(-0.06, -0.12, 0.0),
+    "implicit reward - reference log-prob": gap(0.19, 0.13, 0.25),
+    "implicit reward - reference mean log-prob": gap(0.15, 0.09, 0.21),
+    "implicit reward - longer wins": gap(0.07, 0.01, 0.13, 0.0004),
+    "implicit reward - shorter wins": gap(0.29, 0.21, 0.37),
+    "policy log-prob - reference log-prob": gap(0.06, 0.02, 0.1),
+    "policy mean log-prob - reference mean log-prob": gap(0.04, 0.0, 0.08),
+    "policy log-prob - longer wins": gap(-0.06, -0.12, 0.0),
 }
 DISPLACEMENT: dict[str, Any] = {
     "chosen": number(1.5, 1.0, 2.0),
@@ -81,7 +86,17 @@ FIGURES: dict[str, Any] = {
             "accuracy": ACCURACY,
             "difference": DIFFERENCE,
             "displacement": DISPLACEMENT,
-        }
+        },
+        {
+            "by": "longer side",
+            "value": "of like length",
+            "n": 44,
+            "clusters": 40,
+            "small": False,
+            "accuracy": ACCURACY | {"implicit reward": number(0.59, 0.44, 0.72, 44)},
+            "difference": DIFFERENCE,
+            "displacement": DISPLACEMENT,
+        },
     ],
     "slices_left_out": {"annotator": 311},
     "pairs": [{"prompt": "<script>alert(1)</script>", "chosen": "a & b", "rejected": "</div>", "margin": 0.3}],
@@ -152,9 +167,28 @@ def words(page: str) -> str:
 def test_the_page_opens_with_what_the_run_shows(tmp_path):
     page = words(pluralign.report(make_run(tmp_path / "dpo")).read_text())
     opening = page[: page.index("Which response do people prefer?")]
-    for said in ("68.0% [63.0, 72.0] of 400 held-out pairs", "better than chance", "+15.0 points [+9.0, +21.0]"):
+    for said in (
+        "68.0% [63.0, 72.0] of 400 held-out pairs",
+        "better than chance",
+        "+15.0 points [+9.0, +21.0], p = 0.031",
+    ):
         assert said in opening
     assert "Always taking the longer response gives 61.0% [56.0, 66.0]" in opening
+
+
+def test_a_glance_tells_the_gain_over_the_reference_over_length_and_where_length_tells_little(tmp_path):
+    page = words(pluralign.report(make_run(tmp_path / "dpo")).read_text())
+    glance = page[page.index("At a glance") : page.index("Which response do people prefer?")]
+    assert "better +0.150 [+0.090, +0.210] , p = 0.031" in glance
+    assert "better +0.070 [+0.010, +0.130] , p < 0.001" in glance
+    assert "0.590 [0.440, 0.720] 44 pairs" in glance
+    figures = copy.deepcopy(FIGURES)
+    figures["slices"].pop()
+    figures["difference"]["implicit reward - longer wins"] = gap(-0.02, -0.06, 0.02, 0.4)
+    page = words(pluralign.report(make_run(tmp_path / "other", figures)).read_text())
+    glance = page[page.index("At a glance") : page.index("Which response do people prefer?")]
+    assert "not told apart -0.020 [-0.060, +0.020] , p = 0.400" in glance
+    assert "no such pair" in glance
 
 
 def test_a_claim_about_the_reference_holds_against_its_better_ranking():
@@ -164,24 +198,24 @@ def test_a_claim_about_the_reference_holds_against_its_better_ranking():
 
 
 @pytest.mark.parametrize(
-    ("gap", "says"),
+    ("found", "says"),
     [
-        (number(0.07, 0.01, 0.13), "better than that"),
-        (number(0.02, -0.04, 0.08), "not told apart from that"),
-        (number(-0.07, -0.13, -0.01), "worse than that"),
+        (gap(0.07, 0.01, 0.13), "better than that"),
+        (gap(0.02, -0.04, 0.08), "not told apart from that"),
+        (gap(-0.07, -0.13, -0.01), "worse than that"),
     ],
 )
-def test_a_difference_is_called_by_the_side_its_interval_is_on(gap, says):
+def test_a_difference_is_called_by_the_side_its_interval_is_on(found, says):
     figures = copy.deepcopy(FIGURES)
-    figures["difference"]["implicit reward - longer wins"] = gap
+    figures["difference"]["implicit reward - longer wins"] = found
     assert says in verdict(figures)
-    assert any("liking for long" in text for text in warnings(figures)) == (gap["low"] <= 0)
+    assert any("liking for long" in text for text in warnings(figures)) == (found["low"] <= 0)
 
 
 def test_a_claim_about_length_holds_against_its_better_ranking_too():
     figures = copy.deepcopy(FIGURES)
     figures["accuracy"] |= {"longer wins": number(0.4, 0.35, 0.45), "shorter wins": number(0.6, 0.55, 0.65)}
-    figures["difference"]["implicit reward - shorter wins"] = number(0.03, -0.03, 0.09)
+    figures["difference"]["implicit reward - shorter wins"] = gap(0.03, -0.03, 0.09)
     said = verdict(figures)
     assert "the longer response gives 40.0% [35.0, 45.0], the shorter 60.0% [55.0, 65.0]: the run is not told" in said
     assert any("liking for short" in text for text in warnings(figures))
@@ -279,6 +313,7 @@ def test_everything_measured_stands_on_the_page(tmp_path):
         *FIGURES["accuracy"],
         *FIGURES["difference"],
         "0.770 [0.730, 0.810] +0.220 [+0.170, +0.270]",  # ideal ranking accuracy and the gap to it
+        "400 90 62 +0.070 [+0.010, +0.130] < 0.001",  # ahead, behind, difference, p
         "35 won, 7 tied, 22 lost",
         "Not broken down by annotator: it has 311 values.",
         "0.040 [0.020, 0.070]",  # calibration error
@@ -361,6 +396,18 @@ def test_curves_of_training_and_held_out_rows_are_drawn(tmp_path):
     heights = [float(point.split(",")[1]) for point in points[1].split()]
     assert heights == sorted(heights)
     assert len(heights) == 5
+
+
+def test_log_probs_of_both_sides_are_drawn_on_one_scale(tmp_path):
+    run = make_run(tmp_path / "dpo", None)
+    for step, (chosen, rejected) in enumerate([(-40.0, -41.0), (-38.0, -60.0)], start=6):
+        run.log({"step": step, "split": "train", "logps/chosen": chosen, "logps/rejected": rejected})
+    page = pluralign.report(run).read_text()
+    for name in ("chosen", "rejected"):
+        _, _, chart = page.partition(f"<h3>logps/{name}</h3>")
+        chart = chart[: chart.index("</svg>")]
+        assert ">-38</text>" in chart
+        assert ">-60</text>" in chart
 
 
 def test_a_loss_that_broke_leaves_the_rest_of_the_curve(tmp_path):
