@@ -26,6 +26,8 @@ VERDICTS = {
     **{word: _OF_RANKS[ranks] for word, ranks in names.LABELS.items()},
     **dict.fromkeys(names.BOTH_BAD, BOTH_BAD),
 }
+FEW = 8
+"""Up to so many distinct verdicts it is quicker to look for each than to give every value a code."""
 _PLAIN = (".csv", ".tsv", ".parquet")
 
 
@@ -132,7 +134,7 @@ class Votes:
         low, high = np.triu_indices(n, 1)
         won = every[low, high] + every[high, low][:, [RIGHT, LEFT, TIE, BOTH_BAD]]
         met = won.any(1)
-        return (low * n + high)[met], won[met]
+        return (low * n + high)[met], np.asfortranarray(won[met])
 
 
 def _sorted_counts(
@@ -148,7 +150,8 @@ def _sorted_counts(
         count = np.bincount(inverse, weights=weight).astype(np.float64)
     pairs = distinct >> 2
     fresh = np.concatenate(([True], pairs[1:] != pairs[:-1])) if len(pairs) else np.zeros(0, bool)
-    won = np.zeros((int(fresh.sum()), 4))
+    # Column by column, as every user of it works.
+    won = np.zeros((int(fresh.sum()), 4), order="F")
     won[np.cumsum(fresh) - 1, distinct & 3] = count
     return pairs[fresh], won
 
@@ -253,15 +256,15 @@ def _outcome(
         except pl.exceptions.PolarsError:
             raise FeedbackError(f"{name}: columns {scores[0]} and {scores[1]} hold words where scores belong") from None
         return np.select([a > b, a < b, a == b], [LEFT, RIGHT, TIE], -1).astype(np.int8)
-    words, said = encoded(frame[column].cast(pl.String))
+    words, said = _words(frame[column].cast(pl.String))
     meanings = _verdicts(labels)
     # One entry a distinct word, and one for no word at all, which -1 finds at the end.
     meaning = np.array([meanings.get(word.strip().lower(), -1) for word in words] + [-1], dtype=np.int8)
-    outcome = meaning[said]
-    places = {item: i for i, item in enumerate(items)}
-    item = np.array([places.get(word.strip(), -2) for word in words] + [-2])
-    if (item >= 0).any():
+    outcome: NDArray[np.int8] = meaning[said]
+    if (meaning[:-1] < 0).any():
         # A verdict may also be the winner's own name, which goes before any meaning of the word.
+        places = {item: i for i, item in enumerate(items)}
+        item = np.array([places.get(word.strip(), -2) for word in words] + [-2])
         outcome = np.select([item[said] == left, item[said] == right], [LEFT, RIGHT], outcome).astype(np.int8)
     empty = np.array([not word.strip() for word in words] + [True])
     strange = (outcome < 0) & ~empty[said] & (left >= 0) & (right >= 0)
@@ -274,6 +277,20 @@ def _outcome(
             f"labels={{'{word}': 'left'}}"
         )
     return outcome
+
+
+def _words(values: pl.Series) -> tuple[list[str], NDArray[Any]]:
+    """Distinct strings and each value's place among them [n], -1 for null; a few of them are found by comparing."""
+    if values.null_count():
+        return encoded(values)
+    words: list[str] = []
+    place = np.full(len(values), -1, dtype=np.int8)
+    row = 0
+    while len(words) < FEW and place[row] < 0:
+        words.append(values[row])
+        place[(values == words[-1]).to_numpy()] = len(words) - 1
+        row = int(place.argmin())
+    return (words, place) if not len(place) or place[row] >= 0 else encoded(values)
 
 
 def _verdicts(labels: Mapping[str, str]) -> dict[str, int]:

@@ -1,0 +1,148 @@
+"""From votes to the rows of a fit: orientation, covariates, what ties and weights count."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from pluralign.errors import FeedbackError, OptionError
+from pluralign.rank.graph import Graph, graph
+from pluralign.rank.laplacian import Laplacian
+from pluralign.rank.newton import Problem
+from pluralign.rank.votes import BOTH_BAD, LEFT, RIGHT, TIE, Counts, Votes
+
+Array = NDArray[np.float64]
+LEAST = 50
+"""Below so many votes a pair's weight no longer grows under inverse-pair weights, as arenas do it."""
+
+
+@dataclass(frozen=True)
+class Design:
+    """problem: the rows to fit. squared: [m, 3] sums of squared weights, which the spread of weighted sums needs.
+    scale: [q] what each covariate was divided by. names: of the covariates, order first."""
+
+    problem: Problem
+    graph: Graph
+    squared: Array
+    names: tuple[str, ...] = ()
+    scale: Array | None = None
+
+
+def outcomes(won: Array, ties: str, both_bad: str) -> Array:
+    """Counts [m, 4] as wins, losses and ties [m, 3]: both-bad votes are ties or left out, as are ties."""
+    kept = won[:, :3].copy(order="F")
+    if both_bad == "tie":
+        kept[:, TIE] += won[:, BOTH_BAD]
+    if ties == "drop":
+        kept[:, TIE] = 0
+    return kept
+
+
+def weighted(votes: Votes, weights: str) -> Votes:
+    """The votes with the weights that a fit takes: as they are, or each pair of items counted alike."""
+    if weights != "inverse-pair":
+        return votes
+    n = len(votes.items)
+    pair = np.minimum(votes.left, votes.right).astype(np.int64) * n + np.maximum(votes.left, votes.right)
+    _, inverse, count = np.unique(pair, return_inverse=True, return_counts=True)
+    weight = 1.0 / np.maximum(count, LEAST)[inverse]
+    return replace(votes, weight=weight / weight.mean())
+
+
+def design(
+    votes: Votes | Counts, *, ties: str, both_bad: str, weights: str, order: bool, covariates: Sequence[str]
+) -> Design:
+    """The rows of a fit. Raises `FeedbackError` where there is nothing to rank, `OptionError` for missing columns."""
+    if isinstance(votes, Counts):
+        if order or covariates or weights == "inverse-pair":
+            raise OptionError("counts of pairs know no order, covariates or single votes; give the votes themselves")
+        return _from_counts(votes, votes.won, ties, both_bad)
+    votes = weighted(votes, weights)
+    counts = votes.counts()
+    importance = weights != "votes"
+    squared = counts.won
+    if importance and votes.weight is not None:
+        squared = replace(votes, weight=votes.weight**2).counts().won
+    plain = _from_counts(counts, squared, ties, both_bad)
+    if not order and not covariates:
+        return plain
+    z, names, scale = _covariates(votes, order, covariates)
+    n = len(votes.items)
+    pair = np.minimum(votes.left, votes.right).astype(np.int64) * n + np.maximum(votes.left, votes.right)
+    known = counts.low.astype(np.int64) * n + counts.high
+    weight = np.ones(len(votes)) if votes.weight is None else votes.weight
+    won = np.zeros((len(votes), 4))
+    won[np.arange(len(votes)), votes.outcome] = weight
+    kept = outcomes(won, ties, both_bad)
+    used = kept.any(1)
+    laplacian = Laplacian(counts.low, counts.high, plain.graph.component)
+    owner = np.searchsorted(known, pair[used])
+    problem = Problem(votes.left[used], votes.right[used], kept[used], z[used], laplacian, owner)
+    return replace(
+        plain,
+        problem=problem,
+        squared=kept[used] ** (2 if importance else 1),
+        names=names,
+        scale=scale,
+    )
+
+
+def _from_counts(counts: Counts, squared: Array, ties: str, both_bad: str) -> Design:
+    won, squared = outcomes(counts.won, ties, both_bad), outcomes(squared, ties, both_bad)
+    used = (won[:, LEFT] != 0) | (won[:, RIGHT] != 0) | (won[:, TIE] != 0)
+    if not used.any():
+        raise FeedbackError("no votes are left to rank by")
+    if not won[:, LEFT].any() and not won[:, RIGHT].any():
+        raise FeedbackError("every vote is a tie, so there is nothing to rank by")
+    low, high = counts.low, counts.high
+    if not used.all():
+        low, high, won, squared = low[used], high[used], won[used], squared[used]
+    found = graph(counts.n, low, high, won)
+    laplacian = Laplacian(low, high, found.component)
+    return Design(Problem(low, high, won, np.zeros((len(low), 0)), laplacian), found, squared)
+
+
+def _covariates(votes: Votes, order: bool, covariates: Sequence[str]) -> tuple[Array, tuple[str, ...], Array]:
+    """[N, q] covariates of left minus right: +1 where the left item was first, then each named one, unit spread."""
+    columns: list[Array] = []
+    if order:
+        # Tables without a record of the order show their left item first.
+        first = np.zeros(len(votes), dtype=np.int8) if votes.first is None else votes.first
+        columns.append(np.select([first == 0, first == 1], [1.0, -1.0], 0.0))
+    scale = [1.0] * len(columns)
+    for name in covariates:
+        values = _difference(votes, name)
+        spread = float(values.std())
+        if spread == 0:
+            raise OptionError(f"covariate '{name}' is the same on every row, so it explains nothing")
+        columns.append(values / spread)
+        scale.append(spread)
+    return np.stack(columns, 1), (("order",) if order else ()) + tuple(covariates), np.array(scale)
+
+
+def _difference(votes: Votes, name: str) -> Array:
+    """A column that is a difference already, or name_a and name_b as (a - b) / (a + b + 1)."""
+    frame = votes.extra if votes.extra is not None else pl.DataFrame()
+    pairs = [(f"{name}_a", f"{name}_b"), (f"{name}_left", f"{name}_right")]
+    sides = next((p for p in pairs if set(p) <= set(frame.columns)), None)
+    try:
+        if name in frame.columns:
+            values = frame[name].cast(pl.Float64).to_numpy()
+        elif sides is not None:
+            a, b = (frame[side].cast(pl.Float64).to_numpy() for side in sides)
+            values = (a - b) / (np.abs(a) + np.abs(b) + 1)
+        else:
+            raise OptionError(
+                f"there is no column '{name}', nor '{name}_a' and '{name}_b', to use as a covariate; "
+                f"there are {', '.join(frame.columns) or 'none'}"
+            )
+    except pl.exceptions.PolarsError:
+        raise OptionError(f"covariate '{name}' holds words where numbers belong") from None
+    if np.isnan(values).any():
+        row = int(np.isnan(values).argmax()) + 1
+        raise OptionError(f"covariate '{name}' has no number in vote {row}; fill it in or leave the votes out")
+    return np.asarray(values)

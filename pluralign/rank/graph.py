@@ -1,0 +1,78 @@
+"""Who can be compared with whom: what the votes must connect before scores exist."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
+
+from pluralign.rank.votes import LEFT, RIGHT, TIE
+
+ROUNDS = 8
+
+
+@dataclass(frozen=True)
+class Graph:
+    """component: [n] items with one number met each other, directly or through others; scores of different components
+    cannot be compared. block: [n] items with one number beat each other in a circle; a component of several blocks has
+    no finite maximum-likelihood scores. unbeaten, winless: [n] items that never lost or tied, or never won or tied.
+    """
+
+    component: NDArray[np.int32]
+    block: NDArray[np.int32]
+    unbeaten: NDArray[np.bool_]
+    winless: NDArray[np.bool_]
+
+    @property
+    def infinite(self) -> NDArray[np.bool_]:
+        """[n] items of components in which some maximum-likelihood scores would be infinite (Ford 1957)."""
+        blocks = np.zeros(int(self.component.max()) + 1, dtype=int)
+        pairs = np.unique(np.stack([self.component, self.block]), axis=1)
+        np.add.at(blocks, pairs[0], 1)
+        return np.asarray(blocks[self.component] > 1)
+
+
+def graph(n: int, low: NDArray[np.int32], high: NDArray[np.int32], won: NDArray[np.float64]) -> Graph:
+    """The graph with an edge from loser to winner for every pair with such a vote, both ways for ties.
+
+    low, high: pairs, sorted, none twice; won: [m, 3] wins of low, wins of high, ties.
+    """
+    tied = won[:, TIE] > 0
+    up, down = (won[:, LEFT] > 0) | tied, (won[:, RIGHT] > 0) | tied
+    to_low = _sparse(n, low, high, up)
+    to_high = _sparse(n, low, high, down)
+    won_any = (np.bincount(low, up, n) + np.bincount(high, down, n)) > 0
+    lost_any = (np.bincount(high, up, n) + np.bincount(low, down, n)) > 0
+    if _reaches_all(to_low, to_high.T) and _reaches_all(to_high, to_low.T):
+        component = block = np.zeros(n, dtype=np.int32)
+    else:
+        edges = (to_low + to_high.T).tocsr()
+        _, component = connected_components(edges, directed=False)
+        _, block = connected_components(edges, directed=True, connection="strong")
+    return Graph(component, block, won_any & ~lost_any, lost_any & ~won_any)
+
+
+def _sparse(n: int, low: NDArray[np.int32], high: NDArray[np.int32], edge: NDArray[np.bool_]) -> csr_array:
+    """[n, n] with 1 at (low, high) where there is an edge; pairs are sorted, so that nothing is."""
+    starts = np.searchsorted(low, np.arange(n + 1)).astype(np.int32)
+    return csr_array((edge.astype(np.float32), high, starts), shape=(n, n))
+
+
+def _reaches_all(one: csr_array, other: csr_array) -> bool:
+    """Whether everything is reached from the first item along these edges in a few rounds.
+
+    Well-mixed graphs, which are the large ones, answer at once. False also means that it would take longer.
+    """
+    reached = np.zeros(one.shape[0], dtype=np.float32)
+    reached[0] = 1
+    for _ in range(ROUNDS):
+        more = np.minimum(reached + one @ reached + other @ reached, 1)
+        if more.all():
+            return True
+        if (more == reached).all():
+            return False
+        reached = more
+    return False

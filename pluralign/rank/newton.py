@@ -1,0 +1,192 @@
+"""Newton's method for scores on a comparison graph, with a certificate that it has arrived."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from pluralign.errors import PluralignError
+from pluralign.rank.families import Family, Terms
+from pluralign.rank.laplacian import Laplacian
+
+Array = NDArray[np.float64]
+
+STEP = 1e-7
+"""The search ends with a step no larger than this, in logits. Convergence is quadratic: what remains is about its
+square, or a hundredth of it where steps are solved iteratively."""
+
+STEPS = 100
+
+
+class NotConverged(PluralignError):
+    """A fit did not reach its optimum; no scores are returned rather than those of the last step."""
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """How a fit ended.
+
+    step: the largest change of any parameter in the last step, in logits. gradient: the largest entry of the gradient
+    after it, in votes. steps: how many were taken.
+    """
+
+    step: float
+    gradient: float
+    steps: int
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What the votes say: rows k between items i_k and j_k with counts won [m, 3] and covariates z [m, q].
+
+    margin d_k = theta_i - theta_j + z_k beta + offset_k. pairs: the distinct pairs of the rows; owner: [m] the pair of
+    each row and sign: [m] +1 where its i is the pair's low item; both None where rows are distinct pairs.
+    """
+
+    i: NDArray[np.int32]
+    j: NDArray[np.int32]
+    won: Array
+    z: Array
+    laplacian: Laplacian
+    owner: NDArray[np.intp] | None = None
+
+    @property
+    def n(self) -> int:
+        """Items."""
+        return self.laplacian.n
+
+    def margin(self, theta: Array, beta: Array) -> Array:
+        """[m]"""
+        d: Array = theta[self.i] - theta[self.j]
+        return d + self.z @ beta if self.z.shape[1] else d
+
+    def to_items(self, values: Array) -> Array:
+        """Sums over rows of values (e_i - e_j): [n]."""
+        return np.asarray(np.bincount(self.i, values, self.n) - np.bincount(self.j, values, self.n), dtype=np.float64)
+
+    def by_pair(self, values: Array) -> Array:
+        """Sums over the rows of each distinct pair."""
+        return (
+            values if self.owner is None else np.bincount(self.owner, values, len(self.laplacian.i)).astype(np.float64)
+        )
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """ridge, virtual: [n]: half a ridge times theta^2, and so many virtual wins and losses against an item at zero.
+    covariates: half of it times beta^2."""
+
+    ridge: Array
+    virtual: Array
+    covariates: float = 0.0
+
+    def terms(self, theta: Array, beta: Array) -> tuple[float, Array, Array]:
+        """Value, and first and second derivative by theta."""
+        value = float(self.ridge @ theta**2) / 2 + self.covariates * float(beta @ beta) / 2
+        if not self.virtual.any():
+            return value, self.ridge * theta, self.ridge
+        p = expit(theta)
+        value += float(self.virtual @ (np.logaddexp(0, theta) + np.logaddexp(0, -theta)))
+        return value, self.ridge * theta + self.virtual * (2 * p - 1), self.ridge + 2 * self.virtual * p * (1 - p)
+
+
+@dataclass(frozen=True)
+class Solution:
+    """theta [n], beta [q], tie: the tie parameter or None; nll without the penalty, in nats."""
+
+    theta: Array
+    beta: Array
+    tie: float | None
+    nll: float
+    certificate: Certificate
+
+
+def newton(problem: Problem, family: Family, penalty: Penalty, start: Solution | None = None) -> Solution:
+    """The optimum. Raises `NotConverged` where it is not reached.
+
+    Scores have mean zero in every component without a penalty.
+    """
+    theta = _log_odds(problem) if start is None else start.theta.copy()
+    beta = np.zeros(problem.z.shape[1]) if start is None else start.beta.copy()
+    tie = family.start if start is None else start.tie
+    d = problem.margin(theta, beta)
+    terms = family.terms(d, problem.won, tie)
+    value, pull, stiffness = penalty.terms(theta, beta)
+    total, size, accuracy = terms.nll + value, np.inf, 1e-2
+    for steps in range(1, STEPS + 1):
+        step = _step(problem, penalty, terms, pull, stiffness, beta, tie, accuracy)
+        length, previous = 1.0, total
+        while True:
+            new = (theta - length * step[0], beta - length * step[1], None if tie is None else tie - length * step[2])
+            d = problem.margin(new[0], new[1])
+            terms = family.terms(d, problem.won, new[2])
+            value, pull, stiffness = penalty.terms(new[0], new[1])
+            total = terms.nll + value
+            # Rounding in a sum of many terms is no ascent.
+            if total <= previous + 1e-12 * abs(previous) + 1e-9:
+                break
+            length /= 2
+            if length < 1e-8:
+                raise NotConverged(
+                    "no step along Newton's direction improves the likelihood; some scores may be infinite"
+                )
+        theta, beta, tie = new
+        size = length * float(max(np.abs(step[0]).max(), np.abs(step[1]).max(initial=0), abs(step[2])))
+        if size <= STEP and length == 1:
+            gradient = problem.to_items(terms.d) + pull
+            return Solution(theta, beta, tie, terms.nll, Certificate(size, float(np.abs(gradient).max()), steps))
+        # Looser while far away (Dembo, Eisenstat and Steihaug 1982); a step costs more than the digits of its solution.
+        accuracy = min(1e-2, max(1e-5, size * size / 10))
+    raise NotConverged(f"after {STEPS} Newton steps scores still move by {size:.3g} logits")
+
+
+def _log_odds(problem: Problem) -> Array:
+    """Log odds of winning, as if everybody met everybody; zeros where the votes know better."""
+    half = 0.5 * problem.won[:, 2]
+    up, down = problem.won[:, 0] + half, problem.won[:, 1] + half
+    wins = np.bincount(problem.i, up, problem.n) + np.bincount(problem.j, down, problem.n)
+    losses = np.bincount(problem.i, down, problem.n) + np.bincount(problem.j, up, problem.n)
+    theta: Array = np.log((wins + 0.5) / (losses + 0.5))
+    theta -= theta.mean()
+    d = theta[problem.i] - theta[problem.j]
+    # The first-order gain of moving from zero, against what the curvature takes back.
+    gain, cost = float((up - down) @ d) / 2, float((up + down) @ np.minimum(d * d / 8, np.abs(d) / 2))
+    return theta if gain > cost else np.zeros(problem.n)
+
+
+def _step(
+    problem: Problem,
+    penalty: Penalty,
+    terms: Terms,
+    pull: Array,
+    stiffness: Array,
+    beta: Array,
+    tie: float | None,
+    accuracy: float,
+) -> tuple[Array, Array, float]:
+    """Newton's step for items, covariates and the tie parameter; the last two by the Schur complement of the first."""
+    gradient = problem.to_items(terms.d) + pull
+    q = len(beta) + (tie is not None)
+    # The Schur complement is a difference of solutions, so it needs more of their digits.
+    solve = problem.laplacian.solver(problem.by_pair(terms.dd), stiffness, accuracy if q == 0 else 1e-8)
+    if q == 0:
+        return solve(gradient), beta, 0.0
+    z, weighted = problem.z, terms.dd[:, None] * problem.z
+    small = np.zeros((q, q))
+    small[: len(beta), : len(beta)] = z.T @ weighted + penalty.covariates * np.eye(len(beta))
+    slope = np.concatenate([z.T @ terms.d + penalty.covariates * beta, [terms.tie] * (tie is not None)])
+    columns = [problem.to_items(w) for w in weighted.T]
+    if terms.d_tie is not None:
+        columns.append(problem.to_items(terms.d_tie))
+        small[-1, -1] = terms.tie_tie
+        small[-1, :-1] = small[:-1, -1] = z.T @ terms.d_tie
+    cross = np.stack(columns, 1)
+    inner = solve(np.column_stack([gradient, cross]))
+    change = np.asarray(
+        np.linalg.solve(small - cross.T @ inner[:, 1:], slope - cross.T @ inner[:, 0]), dtype=np.float64
+    )
+    k = len(beta)
+    return inner[:, 0] - inner[:, 1:] @ change, change[:k], float(change[k]) if tie is not None else 0.0
