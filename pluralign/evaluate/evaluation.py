@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +95,8 @@ def evaluate(
     pairs = _pairs(scores, rows, _codes([_value(j, cluster) for j in rows]))
     cluster_by = cluster if isinstance(cluster, str) else getattr(cluster, "__name__", "function")
     columns = ("prompt", "criterion", "context", "source", "annotator", *slices)
-    by_value, left_out = sliced(pairs, {c: [_value(j, c) for j in rows] for c in columns}, cluster_by, seed)
+    values = {c: [_value(j, c) for j in rows] for c in columns}
+    by_value, left_out = sliced(pairs, values, cluster_by, seed)
     # Drawn in an order of their own: the first prompts of a file are often of one kind.
     prompts = {prompt_key(rows[i]): rows[i].prompt for i in np.random.default_rng(seed).permutation(len(rows))}
     figures: dict[str, Any] = {
@@ -118,6 +119,7 @@ def evaluate(
                 reference,
                 tokenizer,
                 list(prompts.values())[:samples],
+                columns={c: _agreed(rows, v, list(prompts)[:samples]) for c, v in values.items() if c != "prompt"},
                 scorer=scorer,
                 max_new_tokens=max_new_tokens,
                 seed=seed,
@@ -175,6 +177,14 @@ def _value(j: Judgement, by: str | Callable[[Judgement], Any]) -> Any:
     if not hasattr(j, by):
         raise OptionError(f"rows have no '{by}'; use prompt, annotator, a column of the record or meta.NAME")
     return getattr(j, by)
+
+
+def _agreed(rows: Sequence[Judgement], values: Sequence[Any], prompts: Sequence[str]) -> list[Any]:
+    """The value [n] that all rows of each prompt [n] have; None where they differ or have none."""
+    found: dict[str, set[Any]] = defaultdict(set)
+    for j, value in zip(rows, values, strict=True):
+        found[prompt_key(j)].add(None if value is None else str(value))
+    return [next(iter(found[key])) if len(found[key]) == 1 else None for key in prompts]
 
 
 def _check(rows: Sequence[Judgement], by: str | Callable[[Judgement], Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from pluralign.errors import OptionError
-from pluralign.evaluate.figures import Array, mean, preferred
+from pluralign.evaluate.figures import Array, mean, preferred, share
+from pluralign.evaluate.measures import SMALL, parts
 from pluralign.feedback.record import Message, plain
 from pluralign.policy.batch import collate
 from pluralign.policy.encode import Encoded, Encoder
@@ -77,8 +78,11 @@ def compare_samples(
     scorer: Scorer | None,
     max_new_tokens: int,
     seed: int,
+    columns: Mapping[str, Sequence[Any]] | None = None,
 ) -> dict[str, Any]:
-    """Sample both models on prompts [n] and measure. Every figure's interval is a bootstrap over prompts.
+    """Sample both models on prompts [n] and measure, all together and by the values [n] of columns.
+
+    Prompts are the units of every interval.
 
     kl: mean of log pi / pi_ref over the policy's own samples, in nats a response. kl_k3: the same expectation by
     exp(-r) - 1 + r with r = log pi / pi_ref, never negative sample by sample (Schulman 2020). win_rate: how often the
@@ -90,33 +94,50 @@ def compare_samples(
     ids = [_fitting(prompt, model, tokenizer, max_new_tokens) for prompt in whole]
     ours = sample(model, tokenizer, ids, max_new_tokens=max_new_tokens, seed=seed)
     theirs = sample(reference, tokenizer, ids, max_new_tokens=max_new_tokens, seed=seed)
-    each = np.arange(len(prompts))
     ratio = _log_ratio(model, reference, ids, ours)
-    result: dict[str, Any] = {
-        "n": len(prompts),
+    gap = None
+    if scorer is not None:
+        words = [plain(prompt) for prompt in prompts]
+        gap = _scores(scorer, words, ours.texts) - _scores(scorer, words, theirs.texts)
+    lengths = {
+        name: np.array([float(len(row)) for row in d.tokens]) for name, d in (("policy", ours), ("reference", theirs))
+    }
+    groups, left_out = parts(columns or {})
+    return {
         "max_new_tokens": max_new_tokens,
         "cut": sum(len(a) < len(b) for a, b in zip(ids, whole, strict=True)),
-        "length": {
-            name: mean(np.array([float(len(row)) for row in drawn.tokens]), each).as_dict()
-            for name, drawn in (("policy", ours), ("reference", theirs))
-        },
         "unfinished": {"policy": ours.ended.count(False), "reference": theirs.ended.count(False)},
-        "kl": mean(ratio, each).as_dict(),
-        "kl_k3": mean(np.exp(np.clip(-ratio, None, 50)) - 1 + ratio, each).as_dict(),
         "examples": [
             {"prompt": plain(prompt), "policy": a, "reference": b}
             for prompt, a, b in zip(prompts, ours.texts, theirs.texts, strict=True)
         ][:12],
+        **_measure(np.arange(len(prompts)), lengths, ratio, gap),
+        "slices": [
+            {
+                "by": name,
+                "value": value,
+                "small": len(inside) < SMALL,
+                **_measure(np.array(inside), lengths, ratio, gap),
+            }
+            for name, value, inside in groups
+        ],
+        "slices_left_out": left_out,
     }
-    if scorer is not None:
-        words = [plain(prompt) for prompt in prompts]
-        gap = _scores(scorer, words, ours.texts) - _scores(scorer, words, theirs.texts)
-        result["win_rate"] = mean(preferred(gap), each).as_dict()
-        result["outcomes"] = {
-            "wins": int((gap > 0).sum()),
-            "ties": int((gap == 0).sum()),
-            "losses": int((gap < 0).sum()),
-        }
+
+
+def _measure(inside: Any, lengths: Mapping[str, Array], ratio: Array, gap: Array | None) -> dict[str, Any]:
+    """Figures of some of the prompts. lengths of both writers, log-ratio and difference of scores: [n]."""
+    r = ratio[inside]
+    result: dict[str, Any] = {
+        "n": len(inside),
+        "length": {name: mean(values[inside], inside).as_dict() for name, values in lengths.items()},
+        "kl": mean(r, inside).as_dict(),
+        "kl_k3": mean(np.exp(np.clip(-r, None, 50)) - 1 + r, inside).as_dict(),
+    }
+    if gap is not None:
+        g = gap[inside]
+        result["win_rate"] = share(preferred(g), inside).as_dict()
+        result["outcomes"] = {"wins": int((g > 0).sum()), "ties": int((g == 0).sum()), "losses": int((g < 0).sum())}
     return result
 
 

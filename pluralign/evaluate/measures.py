@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -147,32 +147,48 @@ def idealised_accuracy(
 
 
 def sliced(
-    pairs: Pairs, columns: dict[str, Sequence[Any]], cluster_by: str, seed: int = 0
+    pairs: Pairs, columns: Mapping[str, Sequence[Any]], cluster_by: str, seed: int = 0
 ) -> tuple[list[dict[str, Any]], dict[str, int]]:
     """Every figure by the values of every column, and the columns that have too many values, with how many.
 
     columns: values [N], None where a row has none. Within a slice by the cluster itself there is one cluster only, and
     what is said is said of that cluster: there rows are the units.
     """
+    found = []
+    groups, left_out = parts({"length": _quarters(pairs), SIDES: _sides(pairs), **columns}, always=(SIDES,))
+    for name, value, inside in groups:
+        part = pairs.part(inside)
+        if name == cluster_by:
+            part = replace(part, clusters=np.arange(len(inside)))
+        figures = measure(part, seed)
+        for drawn in ("table", "counts", "edges"):
+            figures["calibration"].pop(drawn, None)
+            figures["margins"].pop(drawn, None)
+        about = {"by": name, "value": value, "n": len(inside), "clusters": len(np.unique(part.clusters))}
+        found.append({**about, "small": len(inside) < SMALL, **figures})
+    return found, left_out
+
+
+def parts(
+    columns: Mapping[str, Sequence[Any]], always: Sequence[str] = ()
+) -> tuple[list[tuple[str, str, list[int]]], dict[str, int]]:
+    """Column, value and rows of each part, and the columns that have too many values, with how many.
+
+    columns: values [N], None where a row has none. A column of one value is no division, but for those named always.
+
+    >>> parts({"topic": ["tea", "rain", None, "tea"], "language": ["en"] * 4})
+    ([('topic', 'rain', [1]), ('topic', 'tea', [0, 3])], {})
+    """
     found, left_out = [], {}
-    for name, values in {"length": _quarters(pairs), SIDES: _sides(pairs), **columns}.items():
+    for name, values in columns.items():
         places: dict[str, list[int]] = defaultdict(list)
         for i, value in enumerate(values):
             if value is not None:
                 places[str(value)].append(i)
         if len(places) > MOST_SLICES:
             left_out[name] = len(places)
-        elif len(places) > 1 or name == SIDES:
-            for value, inside in sorted(places.items()):
-                part = pairs.part(inside)
-                if name == cluster_by:
-                    part = replace(part, clusters=np.arange(len(inside)))
-                figures = measure(part, seed)
-                for drawn in ("table", "counts", "edges"):
-                    figures["calibration"].pop(drawn, None)
-                    figures["margins"].pop(drawn, None)
-                about = {"by": name, "value": value, "n": len(inside), "clusters": len(np.unique(part.clusters))}
-                found.append({**about, "small": len(inside) < SMALL, **figures})
+        elif len(places) > 1 or name in always:
+            found += [(name, value, inside) for value, inside in sorted(places.items())]
     return found, left_out
 
 

@@ -24,8 +24,8 @@ CURVES = (
     ("loss",),
     ("rewards/accuracies",),
     ("rewards/margins",),
-    ("kl",),
     ("logps/chosen", "logps/rejected"),
+    ("kl",),
     ("displacement/chosen", "displacement/rejected"),
 )
 """Metrics over steps; those named together share a scale, so that they can be compared."""

@@ -222,6 +222,46 @@ def test_every_slice_has_every_figure_and_columns_with_too_many_values_are_named
     assert one["n"] == one["clusters"]
 
 
+def test_samples_are_measured_by_group_where_all_rows_of_a_prompt_agree(run):
+    from dataclasses import replace
+
+    rows = [
+        replace(j, source="ab"[i % 2], prompt_id=str(i % 20), meta={"topic": "xyz"[i % 20 % 3], "seen": str(i // 20)})
+        for i, j in enumerate(judged())
+    ]
+    # The i-th and the (i+20)-th row share their prompt but for the name in it; make them the same.
+    rows = [replace(j, prompt=rows[i % 20].prompt) for i, j in enumerate(rows)]
+    drawn = pluralign.evaluate(
+        run,
+        pluralign.Feedback.from_judgements(rows),
+        samples=12,
+        max_new_tokens=6,
+        name="groups",
+        slices=["meta.topic", "meta.seen"],
+        scorer=lambda prompt, response: len(response),
+    ).figures["generations"]
+    found = drawn["slices"]
+    # Both values of "seen" occur at every prompt, so that it divides none of them.
+    assert {s["by"] for s in found} == {"source", "meta.topic"}
+    for by in ("source", "meta.topic"):
+        of = [s for s in found if s["by"] == by]
+        assert sum(s["n"] for s in of) == drawn["n"] == 12
+        for name in ("kl", "kl_k3", "win_rate"):
+            assert np.average([s[name]["value"] for s in of], weights=[s["n"] for s in of]) == pytest.approx(
+                drawn[name]["value"]
+            )
+    assert all(s["small"] for s in found)
+
+
+def test_winning_every_time_proves_no_more_than_the_number_of_prompts(run):
+    from pluralign.evaluate.generation import _measure
+
+    ones = np.ones(10)
+    found = _measure(np.arange(10), {"policy": ones}, ones, ones)["win_rate"]
+    assert found["value"] == found["high"] == 1
+    assert found["low"] == pytest.approx(0.7225, abs=1e-4)  # Wilson of ten out of ten
+
+
 def test_rows_without_a_prompt_share_none(run):
     rows = [{"prompt": "", "responses": [r["chosen"], r["rejected"]], "ranks": [1, 2]} for r in pairs(12)]
     assert pluralign.evaluate(run, from_rows(rows), samples=0, name="bare").figures["clusters"] == 12

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -23,6 +24,7 @@ from pluralign.evaluate.figures import (
 )
 from pluralign.evaluate.measures import LONGER, POLICY, REWARD, Pairs, measure, sliced
 from pluralign.intervals import wilson
+from pluralign.objectives import PolicyBatch, dpo
 
 MARGINS = arrays(np.float64, st.integers(2, 40), elements=st.floats(-6, 6, width=32))
 
@@ -151,10 +153,6 @@ def test_figures_are_spelled_with_both_ends():
 
 @given(st.floats(-30, 30), st.floats(-10, 10))
 def test_a_pair_is_ranked_right_exactly_where_the_loss_of_dpo_is_below_its_threshold(hardness, beyond):
-    import torch
-
-    from pluralign.objectives import PolicyBatch, dpo
-
     beta = 0.1
     if abs(beyond) < 1e-3:
         return

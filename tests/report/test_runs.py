@@ -110,6 +110,17 @@ FIGURES: dict[str, Any] = {
         "examples": [{"prompt": "Why?", "policy": "<img src=x onerror=alert(1)>", "reference": "Because."}],
         "win_rate": number(0.6, 0.48, 0.71, 64),
         "outcomes": {"wins": 35, "ties": 7, "losses": 22},
+        "slices": [
+            {
+                "by": "source",
+                "value": "forum.csv",
+                "n": 31,
+                "small": False,
+                "length": {"policy": number(41, 36, 44, 31), "reference": number(39, 34, 42, 31)},
+                "kl": number(3.1, 2.5, 3.7, 31),
+                "win_rate": number(0.581, 0.41, 0.73, 31),
+            }
+        ],
     },
 }
 
@@ -179,15 +190,15 @@ def test_the_page_opens_with_what_the_run_shows(tmp_path):
 def test_a_glance_tells_the_gain_over_the_reference_over_length_and_where_length_tells_little(tmp_path):
     page = words(pluralign.report(make_run(tmp_path / "dpo")).read_text())
     glance = page[page.index("At a glance") : page.index("Which response do people prefer?")]
-    assert "better +0.150 [+0.090, +0.210] , p = 0.031" in glance
-    assert "better +0.070 [+0.010, +0.130] , p < 0.001" in glance
+    assert "better +0.150 [+0.090, +0.210] p = 0.031" in glance
+    assert "better +0.070 [+0.010, +0.130] p < 0.001" in glance
     assert "0.590 [0.440, 0.720] 44 pairs" in glance
     figures = copy.deepcopy(FIGURES)
     figures["slices"].pop()
     figures["difference"]["implicit reward - longer wins"] = gap(-0.02, -0.06, 0.02, 0.4)
     page = words(pluralign.report(make_run(tmp_path / "other", figures)).read_text())
     glance = page[page.index("At a glance") : page.index("Which response do people prefer?")]
-    assert "not told apart -0.020 [-0.060, +0.020] , p = 0.400" in glance
+    assert "not told apart -0.020 [-0.060, +0.020] p = 0.400" in glance
     assert "no such pair" in glance
 
 
@@ -320,6 +331,7 @@ def test_everything_measured_stands_on_the_page(tmp_path):
         "3.3 [2.6, 4.1]",  # k3
         "0.600 [0.480, 0.710]",  # win rate
         "quarter 1 of 4 small",
+        "forum.csv 31 3.1 [2.5, 3.7] 41.0 [36.0, 44.0] 39.0 [34.0, 42.0] 0.581 [0.410, 0.730]",
         "Because.",
         "c0ffee",
         '"warmup_steps": 17',
