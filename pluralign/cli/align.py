@@ -19,7 +19,10 @@ def align(
     context: typer.Context,
     data: Annotated[str | None, typer.Argument(help="Feedback: a file, folder or hub name.")] = None,
     model: Annotated[str | None, typer.Option(help="A folder, a hub name, or lab:tiny.")] = None,
-    objective: Annotated[str | None, typer.Option(help="A name from the table below; dpo if left out.")] = None,
+    objective: Annotated[
+        str | None,
+        typer.Option(help="A name from the table below, or a sum such as '0.8*dpo + 0.2*bco + sft'; dpo if left out."),
+    ] = None,
     output_dir: Annotated[Path | None, typer.Option("--output-dir", "-o", help="Where the run goes.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file of options; those given here overrule it.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint.")] = False,
@@ -80,15 +83,12 @@ def _print_help(context: typer.Context, objective: str | None) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from pluralign.objectives import catalogue
+    from pluralign.objectives import catalogue, find
     from pluralign.train.options import AlignOptions
 
     print(context.get_help())
     console = Console(file=sys.stdout)
-    known = catalogue()
-    if objective is not None and objective not in known:
-        raise OptionError(f"there is no objective '{objective}'; there are {', '.join(known)}")
-    shown = [known[objective]] if objective else list(known.values())
+    shown = [find(objective)] if objective else list(catalogue().values())
     table = Table("objective", "equation (minimised)", "options", title="Objectives", show_lines=True)
     for item in shown:
         fields = item.options.model_fields
@@ -98,7 +98,7 @@ def _print_help(context: typer.Context, objective: str | None) -> None:
         table.add_row(item.name, item.equation, options or "none")
     console.print(table, markup=False)
     if objective:
-        console.print(known[objective].doc, markup=False, highlight=False)
+        console.print(shown[0].doc, markup=False, highlight=False)
     own = Table("option", "default", "meaning", title="Options of align")
     for name, field in AlignOptions.model_fields.items():
         if name not in ("model", "objective", "data"):

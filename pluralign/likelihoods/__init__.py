@@ -6,7 +6,37 @@ score of the other.
 """
 
 from pluralign.likelihoods.labels import debiased, expected
-from pluralign.likelihoods.numerics import log1mexp, log_odds, sigmoid
-from pluralign.likelihoods.pairwise import hinge, logistic, squared
+from pluralign.likelihoods.lists import choice, lambda_weights, log_softmax, pair_sum, plackett_luce
+from pluralign.likelihoods.numerics import log1mexp, log_odds, logsumexp, sigmoid
+from pluralign.likelihoods.pairwise import (
+    box_cox,
+    exponential,
+    hinge,
+    logistic,
+    rao_kupper,
+    savage,
+    squared,
+    squared_hinge,
+)
 
-__all__ = ["debiased", "expected", "hinge", "log1mexp", "log_odds", "logistic", "sigmoid", "squared"]
+__all__ = [
+    "box_cox",
+    "choice",
+    "debiased",
+    "expected",
+    "exponential",
+    "hinge",
+    "lambda_weights",
+    "log1mexp",
+    "log_odds",
+    "log_softmax",
+    "logistic",
+    "logsumexp",
+    "pair_sum",
+    "plackett_luce",
+    "rao_kupper",
+    "savage",
+    "sigmoid",
+    "squared",
+    "squared_hinge",
+]

@@ -71,3 +71,20 @@ def log_odds(logp: Array) -> Array:
     xp = array_namespace(logp)
     logp = xp.clip(logp, max=-float(xp.finfo(logp.dtype).eps))
     return logp - log1mexp(logp)
+
+
+def logsumexp(x: Array, mask: Array | None = None) -> Array:
+    """log of the sum of exp(x) over the last axis, where `mask` is true; -inf where it is nowhere true.
+
+    >>> import numpy as np
+    >>> logsumexp(np.array([0.0, 0.0, 1000.0]), np.array([True, True, False])).round(4)
+    np.float64(0.6931)
+    """
+    xp = array_namespace(x)
+    if mask is None:
+        mask = xp.ones_like(x) > 0
+    # Two wheres: what is masked must not reach exp, where it could overflow and turn a zero gradient into NaN.
+    top = stop_gradient(xp.max(xp.where(mask, x, xp.full_like(x, -xp.inf)), axis=-1, keepdims=True))
+    top = xp.where(xp.isfinite(top), top, xp.zeros_like(top))
+    parts = xp.where(mask, xp.exp(xp.where(mask, x - top, xp.zeros_like(x))), xp.zeros_like(x))
+    return xp.log(xp.sum(parts, axis=-1)) + top[..., 0]

@@ -2,71 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
+from math import log
 from typing import Any
 
 from array_api_compat import array_namespace
 
 from pluralign.errors import MissingInput, OptionError
 from pluralign.likelihoods.labels import expected
-from pluralign.likelihoods.numerics import Array, full_precision, stop_gradient
+from pluralign.likelihoods.numerics import Array, stop_gradient
+from pluralign.likelihoods.pairwise import logistic
+from pluralign.objectives.values import Running, Scores, Tokens, Totals, given, mapped, prepared
 
-
-@dataclass(frozen=True)
-class Scores:
-    """A number for each response of each row: `values` has shape [B, K], the preferred response first.
-
-    Arithmetic is elementwise; a factor of shape [B] applies to all responses of its row.
-    """
-
-    values: Array
-
-    # Else numpy, asked for array * Scores, makes an array of Scores instead of asking us.
-    __array_ufunc__ = None
-
-    @property
-    def chosen(self) -> Array:
-        """Scores of the preferred responses, shape [B]."""
-        return self.values[:, 0]
-
-    @property
-    def rejected(self) -> Array:
-        """Scores of the other response of each pair, shape [B]. `MissingInput` if rows are not pairs."""
-        if self.values.shape[1] != 2:
-            raise MissingInput(
-                f"this objective compares two responses a row, and the batch has {self.values.shape[1]}; give it pairs"
-            )
-        return self.values[:, 1]
-
-    def __mul__(self, factor: Any) -> Scores:
-        return Scores(self.values * (factor[:, None] if getattr(factor, "ndim", 0) == 1 else factor))
-
-    __rmul__ = __mul__
-
-    def __add__(self, other: Any) -> Scores:
-        return Scores(self.values + (other.values if isinstance(other, Scores) else other))
-
-    def __sub__(self, other: Any) -> Scores:
-        return Scores(self.values - (other.values if isinstance(other, Scores) else other))
-
-
-@dataclass(frozen=True)
-class Totals:
-    """Sums over the rows of a whole optimizer step, weighted by row.
-
-    A loss that divides by a count (tokens, rows of a class) must divide by the count of the step, not of the
-    micro-batch that happens to hold the row; sums add over micro-batches and processes, so they are what is kept.
-    Under a soft label, `chosen_tokens` is the expected length of the preferred response.
-    """
-
-    weight: Array
-    chosen_tokens: Array
-    prompt_tokens: Array
-    desirable: Array
-    undesirable: Array
-
-    def __add__(self, other: Totals) -> Totals:
-        return Totals(*(getattr(self, name) + getattr(other, name) for name in Totals.__dataclass_fields__))
+EXPONENT = 80.0
+"""Largest exponent taken: float32 holds exp(80). Beyond it a score is flat."""
 
 
 @dataclass(frozen=True)
@@ -83,44 +32,63 @@ class PolicyBatch:
     mismatched_log_ratio: log pi/pi_ref of responses under prompts not their own, any shape (KTO's reference point).
     reward_shift: running mean of rewards (BCO's delta), scalar.
     totals: sums over the whole optimizer step; left out, the batch is the step.
+    mask: true where there is a response, [B, K]; left out, everywhere.
+    rating: how good each response is, larger is better, [B, K]; equal numbers are ties. Left out, the order says it.
+    tie: 1 where neither of two responses is preferred, else 0, [B].
+    tokens: numbers a token.
+    joint_logp, ref_joint_logp: sums over prompt and response tokens, [B, K]; each response has a prompt of its own.
+    frozen_logp: log-probs under M other frozen models, [B, K, M].
+    features, ref_features: F numbers a response from the hidden states of policy and reference, [B, K, F].
+    prompt_embedding: a vector for each prompt, [B, E].
+    rationale_logp, rationale_length: log-prob and tokens of a text that explains the judgement, [B]; length 0: none.
+    auxiliary: loss of an extra task on the same network, [B].
+    uniform: a random number in [0, 1) for each row, [B]; left out, nothing is drawn.
+    running: statistics over the steps before; left out, the step's own serve.
+    progress: share of the training steps already taken, in [0, 1].
 
-    Half-precision log-probs are read as float32. Only `logp` and `prompt_logp` pass a gradient on; all else is given.
+    Half-precision log-probs are read as float32. Only numbers that come from the policy in training pass a gradient on:
+    logp, prompt_logp, joint_logp, features, rationale_logp, auxiliary and those of `Tokens` that say so.
     Raises `OptionError` if a shape is not the one above (it would broadcast to something else).
     """
 
-    logp: Array
-    length: Array | None
-    sign: Array
-    ref_logp: Array | None = None
-    prompt_logp: Array | None = None
-    prompt_length: Array | None = None
-    weight: Array | None = None
-    probability: Array | None = None
-    margin: Array | float = 0.0
-    beta: Array | None = None
-    mismatched_log_ratio: Array | None = None
-    reward_shift: Array | float = 0.0
-    totals: Totals | None = None
+    logp: Array = given("BK", MISSING, gradient=True)
+    length: Array | None = given("BK", MISSING)
+    sign: Array = given("BK", MISSING)
+    ref_logp: Array | None = given("BK")
+    prompt_logp: Array | None = given("B", gradient=True)
+    prompt_length: Array | None = given("B")
+    weight: Array | None = given("B")
+    probability: Array | None = given("B")
+    margin: Array | float = given("B", 0.0)
+    beta: Array | None = given("B")
+    mismatched_log_ratio: Array | None = given("")
+    reward_shift: Array | float = given("", 0.0)
+    totals: Totals | None = given("")
+    mask: Array | None = given("BK")
+    rating: Array | None = given("BK")
+    tie: Array | None = given("B")
+    tokens: Tokens | None = given("")
+    joint_logp: Array | None = given("BK", gradient=True)
+    ref_joint_logp: Array | None = given("BK")
+    frozen_logp: Array | None = given("BKM")
+    features: Array | None = given("BKF", gradient=True)
+    ref_features: Array | None = given("BKF")
+    prompt_embedding: Array | None = given("BE")
+    rationale_logp: Array | None = given("B", gradient=True)
+    rationale_length: Array | None = given("B")
+    auxiliary: Array | None = given("B", gradient=True)
+    uniform: Array | None = given("B")
+    running: Running | None = given("")
+    progress: float = given("", 1.0)
 
     def __post_init__(self) -> None:
-        pairwise, per_row = tuple(self.logp.shape), tuple(self.logp.shape[:1])
-        if len(pairwise) != 2:
-            raise OptionError(f"logp has shape {pairwise}; give it one row a judgement, one column a response: [B, K]")
-        shapes = dict.fromkeys(("logp", "length", "sign", "ref_logp"), pairwise)
-        shapes |= dict.fromkeys(("prompt_logp", "prompt_length", "weight", "probability", "margin", "beta"), per_row)
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if value is None or not hasattr(value, "dtype"):
-                continue
-            if field.name in shapes and tuple(value.shape) != shapes[field.name]:
-                raise OptionError(
-                    f"{field.name} has shape {tuple(value.shape)}, and logp has {pairwise}; "
-                    f"give {field.name} the shape {shapes[field.name]}"
-                )
-            value = full_precision(value)
-            if field.name not in ("logp", "prompt_logp"):
-                value = stop_gradient(value)
-            object.__setattr__(self, field.name, value)
+        shape = tuple(self.logp.shape)
+        if len(shape) != 2:
+            raise OptionError(f"logp has shape {shape}; give it one row a judgement, one column a response: [B, K]")
+        sizes = dict(zip("BK", shape, strict=True))
+        prepared(self, sizes)
+        if self.tokens is not None:
+            prepared(self.tokens, sizes)
 
     @classmethod
     def from_pairs(
@@ -195,7 +163,7 @@ class PolicyBatch:
     @property
     def mean_logp(self) -> Scores:
         """Mean over tokens of log pi."""
-        return Scores(self.logp / self._known_length())
+        return Scores(self.logp / self.known_length)
 
     @property
     def log_ratio(self) -> Scores:
@@ -207,12 +175,80 @@ class PolicyBatch:
     @property
     def mean_log_ratio(self) -> Scores:
         """Mean over tokens of log pi / pi_ref."""
-        return Scores(self.log_ratio.values / self._known_length())
+        return Scores(self.log_ratio.values / self.known_length)
 
-    def _known_length(self) -> Array:
+    @property
+    def known_length(self) -> Array:
+        """Response tokens, [B, K]; 1 where there is no response. `MissingInput` if lengths were left out."""
+        self._require_length()
+        # A place without a response has length 0; what it gives is masked, and must not be NaN.
+        return self.length + (1 - self.presence)
+
+    def _require_length(self) -> None:
         if self.length is None:
-            raise MissingInput("this objective divides by the number of response tokens; pass the lengths")
-        return self.length
+            raise MissingInput("this objective divides by the number of response tokens; pass the lengths (length)")
+
+    def known(self, name: str) -> Array:
+        """The field of this name; `MissingInput` if it was left out."""
+        value = getattr(self, name)
+        if value is None:
+            raise MissingInput(f"this objective needs {name}, and the batch has none; pass {name} (see PolicyBatch)")
+        return value
+
+    @property
+    def presence(self) -> Array:
+        """1 where there is a response, 0 elsewhere, [B, K]."""
+        xp = array_namespace(self.logp)
+        return xp.ones_like(self.sign) if self.mask is None else xp.astype(self.mask, self.logp.dtype)
+
+    @property
+    def quality(self) -> Array:
+        """The ratings; where there are none, 1 for the first response down to 0 for the last, [B, K]."""
+        if self.rating is not None:
+            return self.rating
+        xp = array_namespace(self.logp)
+        present = self.presence
+        below = xp.sum(present, axis=1)[:, None] - xp.cumulative_sum(present, axis=1)
+        return below / xp.clip(xp.sum(present, axis=1) - 1, min=1.0)[:, None]
+
+    @property
+    def better(self) -> Array:
+        """True where response i is rated above response j and both are there, [B, K, K]."""
+        quality, there = self.quality, self.presence > 0
+        return (quality[:, :, None] > quality[:, None, :]) & there[:, :, None] & there[:, None, :]
+
+    @property
+    def detached(self) -> PolicyBatch:
+        """The same numbers with no gradient through them: what weights and statistics are computed from."""
+        tokens = self.tokens and replace(self.tokens, **mapped(self.tokens, lambda v, _: stop_gradient(v)))
+        return replace(self, tokens=tokens, **mapped(self, lambda v, _: stop_gradient(v)))
+
+    def moments(self, values: Array) -> Running:
+        """Mean and standard deviation of a number a row, [B]: the step's own, smoothed with those of steps before."""
+        if self.running is None:
+            return Running.of(values, self.weight)
+        return self.running.updated(values, self.weight)
+
+    def diverged(self, divergence: str, alpha: float = 0.5) -> PolicyBatch:
+        """The batch whose log-ratio is f'(pi / pi_ref) of a divergence f, up to a constant (Wang et al. 2023).
+
+        divergence: reverse_kl (the log-ratio itself), forward_kl, jensen_shannon, or alpha with 0 < alpha < 1.
+        """
+        xp = array_namespace(self.logp)
+        h = self.log_ratio.values
+        if divergence == "jensen_shannon":
+            h = log(2) - logistic(h)
+        elif divergence == "forward_kl":
+            h = -xp.expm1(-xp.clip(h, min=-EXPONENT))
+        elif divergence == "alpha":
+            h = -xp.expm1(-xp.clip(alpha * h, min=-EXPONENT)) / alpha
+        return replace(self, logp=h, ref_logp=xp.zeros_like(h))
+
+    def over_tokens(self, weight: Array) -> PolicyBatch:
+        """The batch whose log-ratio is a weighted sum over tokens, policy and reference alike. weight: [B, K, T]."""
+        xp, tokens = array_namespace(self.logp), self.known("tokens")
+        # All in logp: a weight that is trained has a gradient through the reference's part too.
+        return replace(self, logp=tokens.total(weight * tokens.log_ratio), ref_logp=xp.zeros_like(self.logp))
 
     @property
     def nll(self) -> Array:
@@ -221,7 +257,7 @@ class PolicyBatch:
         The weighted mean over the rows of a step is the mean over its tokens: each row is divided by the mean length
         in the step, not by its own.
         """
-        self._known_length()
+        self._require_length()
         totals = self.step
         return -self.logp[:, 0] * (totals.weight / totals.chosen_tokens)
 
@@ -230,10 +266,16 @@ class PolicyBatch:
         """As `nll`, over the tokens of prompt and preferred response together, shape [B]."""
         if self.prompt_logp is None or self.prompt_length is None:
             raise MissingInput("this objective also models the prompt; pass prompt_logp and prompt_length")
-        self._known_length()
+        self._require_length()
         totals = self.step
         tokens = totals.chosen_tokens + totals.prompt_tokens
         return -(self.logp[:, 0] + self.prompt_logp) * (totals.weight / tokens)
+
+    def class_mean(self, values: Array) -> Array:
+        """Losses [B] whose mean is that of `values` over good responses plus that over bad ones; values: [B, K]."""
+        xp, step = array_namespace(self.logp), self.step
+        share = xp.where(self.sign > 0, step.desirable, step.undesirable) / step.weight
+        return xp.mean(values / share, axis=1)
 
     @property
     def step(self) -> Totals:
@@ -267,20 +309,23 @@ class PolicyBatch:
 
     def flipped(self) -> PolicyBatch:
         """The batch as it would be had every label been the other way round."""
-        xp = array_namespace(self.logp)
 
-        def flip(values: Array | None) -> Array | None:
-            return None if values is None else xp.flip(values, axis=1)
+        def flip(value: Array, each: Any) -> Array:
+            flips = each.metadata["shape"].startswith("BK") and each.name != "sign"
+            return array_namespace(value).flip(value, axis=1) if flips else value
 
         # The totals stay: it is one step, whichever way its labels point.
-        return replace(
-            self,
-            logp=flip(self.logp),
-            length=flip(self.length),
-            ref_logp=flip(self.ref_logp),
-            margin=-self.margin,
-            totals=self.step,
-        )
+        tokens = self.tokens and replace(self.tokens, **mapped(self.tokens, flip))
+        return replace(self, **{**mapped(self, flip), "margin": -self.margin, "tokens": tokens, "totals": self.step})
+
+    def rows(self, index: Any, totals: Totals | None = None) -> PolicyBatch:
+        """Some rows of the batch, as part of a step with these totals. index: a slice or an array of row numbers."""
+
+        def take(value: Array, each: Any) -> Array:
+            return value[index] if each.metadata["shape"].startswith("B") and value.ndim else value
+
+        tokens = self.tokens and replace(self.tokens, **mapped(self.tokens, take))
+        return replace(self, **{**mapped(self, take), "tokens": tokens, "totals": totals})
 
     def mean(self, losses: Array) -> Array:
         """This batch's part of the mean loss of its step: sum of weight * loss over the step's total weight; scalar."""

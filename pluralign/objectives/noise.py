@@ -15,6 +15,7 @@ from pluralign.objectives.reference import dpo
     score=scores.log_ratio,
     needs={Need.REFERENCE},
     uses={"margin"},
+    relative=True,
 )
 def cdpo(batch: PolicyBatch, *, beta: Positive = 0.1, label_smoothing: FlipRate = 0.1) -> Array:
     """(1 - eps) * dpo(y_w > y_l) + eps * dpo(y_l > y_w),  eps = label_smoothing.
@@ -33,6 +34,7 @@ def cdpo(batch: PolicyBatch, *, beta: Positive = 0.1, label_smoothing: FlipRate 
     score=scores.log_ratio,
     needs={Need.REFERENCE},
     uses={"margin"},
+    relative=True,
 )
 def rdpo(batch: PolicyBatch, *, beta: Positive = 0.1, label_smoothing: FlipRate = 0.1) -> Array:
     """((1 - eps) * dpo(y_w > y_l) - eps * dpo(y_l > y_w)) / (1 - 2 eps),  eps = label_smoothing.

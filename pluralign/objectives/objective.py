@@ -9,29 +9,84 @@ from enum import StrEnum
 from typing import Annotated, Any, get_type_hints
 
 import pydantic
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt, Le, Lt
 
-from pluralign.errors import OptionError
+from pluralign.errors import MissingInput, OptionError
 from pluralign.likelihoods.labels import expected
 from pluralign.likelihoods.numerics import Array
-from pluralign.objectives.batch import PolicyBatch, Scores
+from pluralign.objectives.batch import PolicyBatch
+from pluralign.objectives.values import Scores
 
 Positive = Annotated[float, Gt(0)]
 NonNegative = Annotated[float, Ge(0)]
 FlipRate = Annotated[float, Ge(0), Lt(0.5)]
 
 
+Share = Annotated[float, Ge(0), Le(1)]
+Inside = Annotated[float, Gt(0), Lt(1)]
+
+
 class Need(StrEnum):
     """What an objective needs beyond the policy's own log-probs."""
 
     REFERENCE = "reference"
-    """Log-probs under a frozen reference model."""
+    """Log-probs under a frozen reference model (`ref_logp`)."""
     PROMPT = "prompt"
-    """Log-probs of the prompt tokens."""
+    """Log-probs of the prompt tokens (`prompt_logp`, `prompt_length`)."""
     MISMATCHED = "mismatched"
-    """Log-ratios of responses under prompts they do not belong to."""
+    """Log-ratios of responses under prompts they do not belong to (`mismatched_log_ratio`)."""
     RUNNING_REWARD = "running reward"
-    """A running mean of rewards over the steps so far."""
+    """A running mean of rewards over the steps so far (`reward_shift`)."""
+    RUNNING = "running statistics"
+    """Running mean and standard deviation of a number the objective names (`running`)."""
+    WHOLE_STEP = "whole step"
+    """All rows of the optimizer step in one batch: the loss of a row depends on the others."""
+    RATINGS = "ratings"
+    """A number for each response that says how good it is (`rating`)."""
+    TOKENS = "tokens"
+    """Log-probs of single tokens under policy and reference (`tokens.logp`, `tokens.ref_logp`)."""
+    TOKEN_KL = "token kl"
+    """KL(pi_ref || pi) of the next-token distributions at each response token (`tokens.kl`)."""
+    COLLISION = "collision"
+    """log of the sum over the vocabulary of pi^2 at each response token (`tokens.log_collision`)."""
+    TURNS = "turns"
+    """Which of the assistant's turns each token belongs to (`tokens.turn`)."""
+    TOKEN_WEIGHTS = "token weights"
+    """How much each token's log-ratio and KL count (`tokens.reward_weight`, `tokens.kl_weight`)."""
+    RANDOM = "random numbers"
+    """Random numbers while training, none in evaluation (`uniform`, `tokens.uniform`)."""
+    JOINT = "joint"
+    """Log-probs of prompt and response together, each response under a prompt of its own (`joint_logp`)."""
+    FROZEN = "frozen models"
+    """Log-probs under further frozen models (`frozen_logp`)."""
+    FEATURES = "features"
+    """Numbers from the hidden states of policy and reference for each response (`features`, `ref_features`)."""
+    PROMPT_EMBEDDING = "prompt embedding"
+    """A vector for each prompt (`prompt_embedding`)."""
+    RATIONALE = "rationale"
+    """Log-probs of a text that explains the judgement (`rationale_logp`, `rationale_length`)."""
+    AUXILIARY = "auxiliary loss"
+    """Losses of an extra task on the same network (`auxiliary`)."""
+
+
+_FIELDS = {
+    Need.REFERENCE: ["ref_logp"],
+    Need.PROMPT: ["prompt_logp", "prompt_length"],
+    Need.MISMATCHED: ["mismatched_log_ratio"],
+    Need.RATINGS: ["rating"],
+    Need.TOKENS: ["tokens.logp", "tokens.ref_logp"],
+    Need.TOKEN_KL: ["tokens.kl"],
+    Need.COLLISION: ["tokens.log_collision"],
+    Need.TURNS: ["tokens.turn"],
+    Need.TOKEN_WEIGHTS: ["tokens.reward_weight", "tokens.kl_weight"],
+    Need.JOINT: ["joint_logp", "ref_joint_logp"],
+    Need.FROZEN: ["frozen_logp"],
+    Need.FEATURES: ["features", "ref_features"],
+    Need.PROMPT_EMBEDDING: ["prompt_embedding"],
+    Need.RATIONALE: ["rationale_logp", "rationale_length"],
+    Need.AUXILIARY: ["auxiliary"],
+}
+"""Fields of the batch that must be there. Running statistics and random numbers may be left out."""
 
 
 class Rows(StrEnum):
@@ -43,6 +98,10 @@ class Rows(StrEnum):
     """Single responses labelled good or bad."""
     DEMONSTRATIONS = "demonstrations"
     """Single responses to imitate."""
+    RANKINGS = "rankings"
+    """Two or more responses with ranks or ratings, the best first."""
+    MIXED = "pairs and demonstrations"
+    """Pairs in one part of the rows, single responses to imitate in the other."""
 
 
 class Objective:
@@ -52,6 +111,9 @@ class Objective:
     paper, arxiv: its source.
     rows: kinds of row it accepts, best first.
     uses: row fields it reads beyond weight, soft label and beta.
+    refuses: row fields that make no sense with it, and why.
+    relative: true where the loss depends on rewards only through their differences within a row.
+    logistic: true where the loss is -log sigmoid of such a difference, less a constant.
     """
 
     def __init__(
@@ -64,17 +126,28 @@ class Objective:
         needs: Callable[[dict[str, Any]], set[Need]],
         rows: tuple[Rows, ...],
         uses: frozenset[str],
+        refuses: dict[str, str],
+        relative: bool,
+        logistic: bool,
+        tracks: Callable[..., Array] | None,
     ) -> None:
         functools.update_wrapper(self, function)
         self.function, self.paper, self.arxiv, self._score, self._needs = function, paper, arxiv, score, needs
         self.name = function.__name__
         self.doc = inspect.getdoc(function) or ""
         self.equation = self.doc.partition("\n")[0]
-        self.rows, self.uses = rows, uses
+        self.rows, self.uses, self.refuses, self.relative, self.logistic = rows, uses, refuses, relative, logistic
+        self._tracks = tracks
+        self._shifts: Callable[..., Scores] | None = None
 
     def __call__(self, batch: PolicyBatch, **options: Any) -> Array:
-        """Losses of shape [B]. A row's own `beta` replaces the option; a soft label averages over both directions."""
-        options = self._for_rows(batch, self.checked(options))
+        """Losses of shape [B]. A row's own `beta` replaces the option; a soft label averages over both directions.
+
+        Raises `MissingInput` for what the objective needs and the batch lacks, `OptionError` for what it cannot use.
+        """
+        checked = self.checked(options)
+        self._check(batch, self._needs(checked))
+        options = self._for_rows(batch, checked)
         losses = self.function(batch, **options)
         if batch.probability is None:
             return losses
@@ -85,6 +158,16 @@ class Objective:
     def score(self, batch: PolicyBatch, **options: Any) -> Scores:
         """The implied reward of each response, as `rewards/*` metrics report it."""
         return self._score(batch, **self._for_rows(batch, self.checked(options)))
+
+    def tracked(self, batch: PolicyBatch, **options: Any) -> Array:
+        """The number, [B], whose running statistics the objective uses; needed where `Need.RUNNING` is."""
+        if self._tracks is None:
+            raise OptionError(f"{self.name} keeps no running statistics")
+        return self._tracks(batch.detached, **self._for_rows(batch, self.checked(options)))
+
+    def shifted_reward(self, batch: PolicyBatch, **options: Any) -> Scores:
+        """The reward that `reward_shift` is the running mean of; needed where `Need.RUNNING_REWARD` is."""
+        return self._shifts(batch, **self.checked(options)) if self._shifts else self.score(batch, **options)
 
     def needs(self, **options: Any) -> set[Need]:
         """What must be computed for these options."""
@@ -118,11 +201,28 @@ class Objective:
         unused_margin = "margin" not in self.uses and (hasattr(batch.margin, "dtype") or batch.margin != 0)
         if unused_margin:
             raise OptionError(f"{self.name} uses no margin, and these rows carry one; drop the column 'margin'")
+        if batch.tie is not None and "tie" not in self.uses:
+            raise OptionError(
+                f"{self.name} has no place for ties, and these rows carry some; leave them out, or use todo"
+            )
+        for name, reason in self.refuses.items():
+            value = getattr(batch, name)
+            # Equal weights are no weights.
+            if value is not None and not (name == "weight" and bool((value == value[0]).all())):
+                raise OptionError(f"{self.name} takes no {name}: {reason}")
         if batch.beta is None:
             return options
         if "beta" not in options:
             raise OptionError(f"{self.name} has no beta, and these rows carry one; drop the column 'beta'")
         return {**options, "beta": batch.beta}
+
+    def _check(self, batch: PolicyBatch, needs: set[Need]) -> None:
+        for need in sorted(needs):
+            for name in _FIELDS.get(need, ()):
+                place, _, part = name.rpartition(".")
+                holder = getattr(batch, place) if place else batch
+                if holder is None or getattr(holder, part) is None:
+                    raise MissingInput(f"{self.name} needs {need}; pass {name} (see PolicyBatch)")
 
     def __repr__(self) -> str:
         return f"<objective {self.name}: {self.equation}>"
@@ -136,11 +236,16 @@ def objective(
     needs: set[Need] | Callable[[dict[str, Any]], set[Need]] = frozenset(),  # type: ignore[assignment]
     rows: tuple[Rows, ...] = (Rows.PAIRS,),
     uses: set[str] | frozenset[str] = frozenset(),
+    refuses: dict[str, str] | None = None,
+    relative: bool = False,
+    logistic: bool = False,
+    tracks: Callable[..., Array] | None = None,
 ) -> Callable[[Callable[..., Array]], Objective]:
     """Make an objective of a function `(batch, *, option=default, ...) -> losses [B]`.
 
     The function's keyword arguments are the options; bounds come from their annotations (`Positive`, `FlipRate`).
-    The first line of its docstring is the equation. `needs` may depend on the options.
+    The first line of its docstring is the equation. `needs` may depend on the options. The rest as in `Objective`;
+    tracks: `(batch, **options) -> [B]`, the number whose running statistics it uses; logistic implies relative.
 
     >>> from pluralign.likelihoods import logistic
     >>> from pluralign.objectives import scores
@@ -156,7 +261,17 @@ def objective(
 
     def wrap(function: Callable[..., Array]) -> Objective:
         return Objective(
-            function, paper=paper, arxiv=arxiv, score=score, needs=needs_of, rows=rows, uses=frozenset(uses)
+            function,
+            paper=paper,
+            arxiv=arxiv,
+            score=score,
+            needs=needs_of,
+            rows=rows,
+            uses=frozenset(uses),
+            refuses=refuses or {},
+            relative=relative or logistic,
+            logistic=logistic,
+            tracks=tracks,
         )
 
     return wrap

@@ -7,8 +7,9 @@ from typing import Literal
 from pluralign.likelihoods import hinge, logistic, squared
 from pluralign.likelihoods.numerics import Array
 from pluralign.objectives import scores
-from pluralign.objectives.batch import PolicyBatch, Scores
+from pluralign.objectives.batch import PolicyBatch
 from pluralign.objectives.objective import Need, Positive, objective
+from pluralign.objectives.values import Scores
 
 
 @objective(
@@ -17,6 +18,7 @@ from pluralign.objectives.objective import Need, Positive, objective
     score=scores.log_ratio,
     needs={Need.REFERENCE},
     uses={"margin"},
+    logistic=True,
 )
 def dpo(batch: PolicyBatch, *, beta: Positive = 0.1) -> Array:
     """-log sigmoid(beta * (h_w - h_l)),  h(y) = log pi(y|x) - log pi_ref(y|x).
@@ -27,7 +29,7 @@ def dpo(batch: PolicyBatch, *, beta: Positive = 0.1) -> Array:
     Use it first: the best understood, and the one to compare others with.
     """
     score = beta * batch.log_ratio
-    return logistic(score.chosen - score.rejected - batch.margin)
+    return logistic(score.margin - batch.margin)
 
 
 def _ipo_score(batch: PolicyBatch, *, beta: Array | float, per: str) -> Scores:
@@ -39,6 +41,7 @@ def _ipo_score(batch: PolicyBatch, *, beta: Array | float, per: str) -> Scores:
     arxiv="2310.12036",
     score=_ipo_score,
     needs={Need.REFERENCE},
+    relative=True,
 )
 def ipo(batch: PolicyBatch, *, beta: Positive = 0.1, per: Literal["token", "sequence"] = "token") -> Array:
     """(h_w - h_l - 1 / (2 beta))^2,  h = mean (per token) or sum (per sequence) of log pi / pi_ref.
@@ -49,7 +52,7 @@ def ipo(batch: PolicyBatch, *, beta: Positive = 0.1, per: Literal["token", "sequ
     Use it where each pair was judged once and nearly all judges would agree, so that DPO overfits.
     """
     score = batch.mean_log_ratio if per == "token" else batch.log_ratio
-    return squared(score.chosen - score.rejected, target=1 / (2 * beta))
+    return squared(score.margin, target=1 / (2 * beta))
 
 
 @objective(
@@ -58,6 +61,7 @@ def ipo(batch: PolicyBatch, *, beta: Positive = 0.1, per: Literal["token", "sequ
     score=scores.log_ratio,
     needs={Need.REFERENCE},
     uses={"margin"},
+    relative=True,
 )
 def hinge_norm(batch: PolicyBatch, *, beta: Positive = 0.1) -> Array:
     """max(0, 1 - beta * (h_w - h_l)),  h(y) = log pi(y|x) - log pi_ref(y|x).
@@ -67,4 +71,4 @@ def hinge_norm(batch: PolicyBatch, *, beta: Positive = 0.1) -> Array:
     Use it where easy pairs should stop taking part once they are right.
     """
     score = beta * batch.log_ratio
-    return hinge(score.chosen - score.rejected - batch.margin)
+    return hinge(score.margin - batch.margin)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from array_api_compat import array_namespace
+
+from pluralign.errors import MissingInput
 from pluralign.likelihoods import hinge, logistic
 from pluralign.likelihoods.numerics import Array
 from pluralign.objectives import scores
-from pluralign.objectives.batch import PolicyBatch
+from pluralign.objectives.batch import EXPONENT, PolicyBatch
 from pluralign.objectives.objective import Need, NonNegative, Positive, Rows, objective
+from pluralign.objectives.values import Scores
 
 
 @objective(
@@ -41,7 +45,7 @@ def slic(batch: PolicyBatch, *, delta: Positive = 1.0, sft_weight: NonNegative =
     Use it where no reference model fits and likelihoods are close to calibrated.
     """
     score = batch.total_logp
-    return hinge(score.chosen - score.rejected - batch.margin, delta) - sft_weight * score.chosen
+    return hinge(score.margin - batch.margin, delta) - sft_weight * score.chosen
 
 
 @objective(
@@ -49,6 +53,7 @@ def slic(batch: PolicyBatch, *, delta: Positive = 1.0, sft_weight: NonNegative =
     arxiv="2405.14734",
     score=scores.mean_logp,
     uses={"margin"},
+    logistic=True,
 )
 def simpo(batch: PolicyBatch, *, beta: Positive = 2.0, gamma: NonNegative = 1.0) -> Array:
     """-log sigmoid(beta * (mean log pi(y_w|x) - mean log pi(y_l|x)) - gamma), means over tokens.
@@ -58,7 +63,7 @@ def simpo(batch: PolicyBatch, *, beta: Positive = 2.0, gamma: NonNegative = 1.0)
     Use it where responses differ in length and memory for a reference is short; it needs a careful learning rate.
     """
     score = beta * batch.mean_logp
-    return logistic(score.chosen - score.rejected - gamma - batch.margin)
+    return logistic(score.margin - gamma - batch.margin)
 
 
 @objective(
@@ -75,7 +80,7 @@ def cpo(batch: PolicyBatch, *, beta: Positive = 0.1, alpha: NonNegative = 1.0) -
     Use it where no reference model fits and the preferred responses are worth imitating (it comes from translation).
     """
     score = beta * batch.total_logp
-    return logistic(score.chosen - score.rejected - batch.margin) + alpha * batch.nll
+    return logistic(score.margin - batch.margin) + alpha * batch.nll
 
 
 def _orpo_needs(options: dict[str, Any]) -> set[Need]:
@@ -104,4 +109,109 @@ def orpo(
     """
     score = scores.log_odds(batch)
     nll = batch.nll if nll_over == "response" else batch.nll_with_prompt
-    return nll + beta * logistic(score.chosen - score.rejected - batch.margin)
+    return nll + beta * logistic(score.margin - batch.margin)
+
+
+def _alpha_score(batch: PolicyBatch, *, beta: Array | float, alpha: float, **_: Any) -> Scores:
+    if alpha == 0:
+        return scores.mean_logp(batch, beta=beta)
+    xp = array_namespace(batch.logp)
+    power = xp.clip(-alpha * batch.mean_logp.values, max=EXPONENT)
+    return beta * Scores(-xp.expm1(power) / alpha)
+
+
+@objective(
+    paper="Gupta et al. 2025, AlphaPO: Reward Shape Matters for LLM Alignment",
+    arxiv="2501.03884",
+    score=_alpha_score,
+    uses={"margin"},
+    logistic=True,
+)
+def alphapo(batch: PolicyBatch, *, beta: Positive = 2.5, gamma: NonNegative = 0.1, alpha: float = 0.25) -> Array:
+    """-log sigmoid(R_w - R_l - gamma),  R = beta * (1 - p^-alpha) / alpha,  p = exp(mean log pi) over tokens.
+
+    simpo with a bent reward: alpha > 0 pulls harder on unlikely responses, alpha < 0 spares them, 0 is simpo.
+
+    Use it where simpo lowers the likelihood of preferred responses; alpha between -0.5 and 0.5.
+    """
+    score = _alpha_score(batch, beta=beta, alpha=alpha)
+    return logistic(score.margin - gamma - batch.margin)
+
+
+@objective(
+    paper="Xiao et al. 2025, SimPER: A Minimalist Approach to Preference Alignment without Hyperparameters",
+    arxiv="2502.00883",
+    score=scores.inverse_perplexity,
+    relative=True,
+)
+def simper(batch: PolicyBatch) -> Array:
+    """p_l - p_w,  p = exp(mean over tokens of log pi), the inverse of the perplexity.
+
+    No temperature, no margin. A response that is already unlikely pulls little, since its slope is its own p.
+
+    Use it where there is no budget to tune anything but the learning rate.
+    """
+    return -scores.inverse_perplexity(batch).margin
+
+
+@objective(
+    paper="Wang et al. 2024, ASFT: Aligned Supervised Fine-Tuning through Absolute Likelihood",
+    arxiv="2409.10571",
+    score=scores.log_odds,
+)
+def asft(batch: PolicyBatch, *, beta: NonNegative = 0.5) -> Array:
+    """-mean log pi(y_w) + beta * (-log sigmoid(o_w) - log sigmoid(-o_l)),  o = log odds of exp(mean log pi).
+
+    Each side by itself: the preferred response likely, the other unlikely, no reference. beta is the paper's lambda.
+    It is never below orpo's loss with the same lambda (NLL per response there too).
+
+    Use it as orpo, where the gap between the two may grow without the preferred response becoming likely.
+    """
+    score = scores.log_odds(batch)
+    return -batch.mean_logp.chosen + beta * (logistic(score.chosen) + logistic(-score.rejected))
+
+
+@objective(
+    paper="Xu et al. 2024, Contrastive Preference Optimization; Meng et al. 2024, SimPO (their sum, from CPO's code)",
+    arxiv="2401.08417",
+    score=scores.mean_logp,
+    uses={"margin"},
+)
+def cpo_simpo(batch: PolicyBatch, *, beta: Positive = 2.0, gamma: NonNegative = 1.0, alpha: NonNegative = 1.0) -> Array:
+    """simpo(beta, gamma) + alpha * NLL(y_w).
+
+    simpo held in place by imitation of the preferred response; alpha 0 is simpo.
+
+    Use it where simpo drifts: long runs, high learning rates, reasoning.
+    """
+    return simpo.function(batch, beta=beta, gamma=gamma) + alpha * batch.nll
+
+
+@objective(
+    paper="Saeedi et al. 2024, Triple Preference Optimization",
+    arxiv="2405.16681",
+    score=lambda batch, *, beta, per, **_: (scores.mean_logp if per == "token" else scores.total_logp)(
+        batch, beta=beta
+    ),
+    rows=(Rows.RANKINGS,),
+    uses={"margin"},
+)
+def tpo(
+    batch: PolicyBatch,
+    *,
+    beta: Positive = 0.01,
+    alpha: NonNegative = 1.0,
+    gamma: NonNegative = 0.0,
+    per: Literal["sequence", "token"] = "sequence",
+) -> Array:
+    """-log sigmoid(beta * (s_2 - s_3) - gamma) + alpha * NLL(y_1),  y_1 the gold response; s = log pi, sum or mean.
+
+    Imitates the best of three responses and compares the other two, in one stage and without a reference. per="token"
+    with gamma 0.5 is the paper's TPO-L. Where the gold response is the preferred one it is cpo.
+
+    Use it where each prompt has a reference answer beside the judged pair: rows of three responses, best first.
+    """
+    if batch.logp.shape[1] != 3:
+        raise MissingInput(f"tpo learns from three responses a row, and the batch has {batch.logp.shape[1]}")
+    score = (beta * (batch.mean_logp if per == "token" else batch.total_logp)).values
+    return logistic(score[:, 1] - score[:, 2] - gamma - batch.margin) + alpha * batch.nll

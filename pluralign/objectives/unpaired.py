@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from array_api_compat import array_namespace
 
-from pluralign.errors import MissingInput
+from pluralign.errors import OptionError
 from pluralign.likelihoods import logistic, sigmoid
 from pluralign.likelihoods.numerics import Array
 from pluralign.objectives import scores
 from pluralign.objectives.batch import PolicyBatch
-from pluralign.objectives.objective import Need, NonNegative, Positive, Rows, objective
+from pluralign.objectives.objective import Need, NonNegative, Positive, Rows, Share, objective
 
 
 @objective(
@@ -33,10 +33,8 @@ def kto(
 
     Use it for thumbs up and down on single responses, in any ratio of the two.
     """
-    if batch.mismatched_log_ratio is None:
-        raise MissingInput("kto needs a reference point; pass mismatched_log_ratio (zeros for none)")
     xp = array_namespace(batch.logp)
-    z0 = xp.clip(xp.mean(batch.mismatched_log_ratio), min=0.0)
+    z0 = xp.clip(xp.mean(batch.known("mismatched_log_ratio")), min=0.0)
     one = xp.ones_like(batch.sign)
     weight = xp.where(batch.sign > 0, desirable_weight * one, undesirable_weight * one)
     utility = sigmoid(batch.sign * (beta * (batch.log_ratio - z0)).values)
@@ -58,8 +56,28 @@ def bco(batch: PolicyBatch, *, beta: Positive = 0.01) -> Array:
 
     Use it for thumbs up and down where good and bad rows are uneven and a stable shift matters.
     """
-    xp = array_namespace(batch.logp)
-    step = batch.step
     reward = (beta * batch.log_ratio).values - batch.reward_shift
-    share = xp.where(batch.sign > 0, step.desirable, step.undesirable) / step.weight
-    return xp.mean(logistic(batch.sign * reward) / share, axis=1)
+    return batch.class_mean(logistic(batch.sign * reward))
+
+
+@objective(
+    paper="Abdolmaleki et al. 2024, Preference Optimization as Probabilistic Inference",
+    arxiv="2410.04166",
+    score=scores.total_logp,
+    needs={Need.TOKEN_KL},
+    rows=(Rows.UNPAIRED, Rows.PAIRS),
+)
+def pmpo(batch: PolicyBatch, *, alpha: Share = 0.5, beta: NonNegative = 0.5) -> Array:
+    """-alpha * mean over good of log pi + (1 - alpha) * mean over bad of log pi + beta * KL(pi_ref || pi).
+
+    Accepted and rejected responses need not come together, nor both at all; the divergence holds what the bad ones push
+    away, so beta must grow as alpha falls. It is summed over the tokens of the responses at hand, exact in the
+    vocabulary. alpha 1 and beta 0 is imitation of the good.
+
+    Use it where there are only bad examples, or many more of one kind.
+    """
+    if alpha < 1 and not hasattr(beta, "dtype") and beta == 0:
+        raise OptionError("pmpo with alpha below 1 and beta 0 has no lower bound; give beta, 0.5 to 2")
+    xp, tokens = array_namespace(batch.logp), batch.known("tokens")
+    side = xp.where(batch.sign > 0, -alpha * batch.logp, (1 - alpha) * batch.logp)
+    return batch.class_mean(side) + beta * xp.mean(tokens.total(tokens.known("kl")[0]), axis=1)

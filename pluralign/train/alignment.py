@@ -30,6 +30,8 @@ from pluralign.train.options import AlignOptions, read_config, resolve
 from pluralign.train.run import Run
 from pluralign.train.trainer import ORDERS, PolicyTrainer
 
+COMPUTED = {Need.REFERENCE, Need.PROMPT, Need.MISMATCHED, Need.RUNNING_REWARD}
+"""What an objective may need here."""
 LIBRARIES = ("pluralign", "torch", "transformers", "accelerate", "peft", "datasets", "polars", "pyarrow", "numpy")
 
 
@@ -64,6 +66,11 @@ def align(
     run = Run(Path(output_dir))
     given = _given(run, data, model, objective, eval_data, config, resume, options)
     settings, goal, goal_options, training = resolve(given)
+    if lacking := goal.needs(**goal_options) - COMPUTED:
+        raise OptionError(
+            f"{goal.name} needs {', '.join(sorted(lacking))}, which align does not compute; "
+            f"call it from a loop of your own"
+        )
     if (run.path / "config.json").exists() and not resume:
         raise OptionError(f"{run.path} already holds a run; choose another folder, or continue it with --resume")
     console = Console(stderr=True, quiet=not _is_main())

@@ -102,7 +102,7 @@ def kind_for(feedback: Feedback, objective: Objective) -> Rows:
         Rows.DEMONSTRATIONS: counts["texts"] + counts["thumbs"],
     }
     for kind in objective.rows:
-        if present[kind]:
+        if present.get(kind):
             return kind
     wanted = " or ".join(objective.rows)
     found = ", ".join(f"{n:,} {name}" for name, n in counts.items() if n) or "no rows"

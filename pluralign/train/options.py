@@ -12,7 +12,7 @@ import pydantic
 import yaml
 
 from pluralign.errors import OptionError
-from pluralign.objectives import Objective, catalogue
+from pluralign.objectives import Objective, catalogue, find
 
 
 class AlignOptions(pydantic.BaseModel):
@@ -23,7 +23,7 @@ class AlignOptions(pydantic.BaseModel):
     model: str
     """A folder, a hub name, or lab:tiny, lab:small, lab:base."""
     objective: str = "dpo"
-    """A name from the catalogue."""
+    """A name from the catalogue, or a sum such as 0.8*dpo + 0.2*bco + sft."""
     data: str | None = None
     """File, folder or hub name of the feedback."""
     format: str | None = None
@@ -61,9 +61,7 @@ def resolve(given: Mapping[str, Any]) -> tuple[AlignOptions, Objective, dict[str
     """
     name = given.get("objective", "dpo")
     known = catalogue()
-    if name not in known:
-        raise OptionError(f"there is no objective '{name}'{_near(str(name), known)}; there are {', '.join(known)}")
-    objective = known[name]
+    objective = find(str(name))
     own, its, training = {}, {}, {}
     arguments = training_names()
     for key, value in given.items():

@@ -60,9 +60,9 @@ class Run:
     @property
     def objective(self) -> Any:
         """The objective the run was trained with."""
-        from pluralign.objectives import catalogue
+        from pluralign.objectives import find
 
-        return catalogue()[self.config["objective"]]
+        return find(self.config["objective"])
 
     @property
     def objective_options(self) -> dict[str, Any]:

@@ -1,12 +1,13 @@
 """What the methods' papers say must hold: golden numbers, identities, optima. Names carry the objective's key."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from bandit import optimum, tilted
-from batches import F64, pair, random_batch, tensor
+from batches import F64, as_torch, columns, pair, random_batch, tensor
 from numpy.testing import assert_allclose
 from scipy.optimize import minimize_scalar
 
@@ -348,14 +349,40 @@ def test_nll_augmented_keeps_the_chosen_likely_where_dpo_does_not() -> None:
 # all
 
 
-@pytest.mark.parametrize("objective", catalogue().values(), ids=list(catalogue()))
-def test_it_raises_the_chosen(objective: Objective) -> None:
-    h = tensor(0.0, -0.2)
-    chosen, rejected = (h - 2.0).requires_grad_(), (h - 2.0).requires_grad_()
-    one = torch.ones_like(h)
-    batch = PolicyBatch.from_pairs(chosen, rejected, h - 2, h - 2, one, one, mismatched_log_ratio=0 * h)
-    up, down = torch.autograd.grad(
-        batch.mean(objective(batch)), (chosen, rejected), allow_unused=True, materialize_grads=True
-    )
-    assert (up < 0).all()
-    assert (down == 0).all() if objective is sft else (down > 0).all()
+NOT_AT_ONCE = {
+    "apo_down": "pushes the preferred response down once the two are apart",
+    "discopop": "is not convex: the slope at the reference points the wrong way",
+    "sft": "does not look at the rejected response",
+    "sft_fdiv": "does not look at the rejected response",
+    "rationale": "learns from another text",
+    "rrhf": "is silent on pairs in order",
+    "dove": "has its scores in joint_logp",
+}
+
+
+AT_ONCE = [o for o in catalogue().values() if o.name not in NOT_AT_ONCE]
+
+
+@pytest.mark.parametrize("objective", AT_ONCE, ids=lambda o: o.name)
+def test_it_raises_the_best_and_lowers_the_worst(objective: Objective) -> None:
+    """Near the reference, along the log-probs of all tokens of a response at once."""
+    for k in columns(objective):
+        numbers = random_batch(7, responses=k, uniform=None)
+        near = replace(numbers, logp=numbers.ref_logp + 0.01 * numbers.sign)
+        near = replace(near, tokens=replace(near.tokens, logp=near.tokens.ref_logp))
+        if "rejected_share" in objective.options.model_fields or "rejected_beta" in objective.options.model_fields:
+            near = replace(near, rating=np.array([[1.0, 0.0]] * 6))
+        batch = as_torch(near, grad=True)
+        loss = batch.mean(objective(batch))
+        whole, each = torch.autograd.grad(
+            loss, (batch.logp, batch.tokens.logp), allow_unused=True, materialize_grads=True
+        )
+        slope = whole + each.sum(-1)
+        good, bad = (slope[batch.sign > 0], slope[batch.sign < 0]) if k == 1 else (slope[:, 0], slope[:, -1])
+        if objective.name == "tpo":
+            good = slope[:, 1]
+        if objective.name == "mapl" and k == 4:
+            bad = slope[:, 1]
+        assert (good < 0).all()
+        assert (bad >= 0).all()
+        assert (bad > 0).any()

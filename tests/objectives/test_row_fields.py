@@ -5,23 +5,28 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from batches import pair, random_batch, random_batches_for, tensor
+from batches import columns, pair, random_batch, random_batches_for, tensor
 from numpy.testing import assert_allclose
 
 from pluralign.errors import MissingInput, OptionError
 from pluralign.objectives import Objective, PolicyBatch, Totals, catalogue, cdpo, dpo, ipo, kto, orpo, sft, simpo
-from pluralign.objectives.objective import Need, Rows
+from pluralign.objectives.objective import _FIELDS, Need, Rows
 
 PAIRED = [o for o in catalogue().values() if Rows.PAIRS in o.rows]
 EVERY_PAIRED = pytest.mark.parametrize("objective", PAIRED, ids=[o.name for o in PAIRED])
 
 
-@EVERY_PAIRED
+PLAIN = [o for o in PAIRED if not o.refuses]
+EVERY_PLAIN = pytest.mark.parametrize("objective", PLAIN, ids=[o.name for o in PLAIN])
+
+
+@EVERY_PLAIN
 def test_a_soft_label_averages_over_both_directions(objective: Objective) -> None:
     sure, unsure = random_batch(1, weight=np.ones(6)), random_batch(1, probability=np.linspace(0, 1, 6))
     there, back = (objective.function(b, **objective.checked({})) for b in (unsure, unsure.flipped()))
     assert_allclose(objective(unsure), unsure.probability * there + (1 - unsure.probability) * back, rtol=1e-12)
-    if objective.name not in {"sft", "cpo", "orpo", "nll_augmented"}:  # NLL counts the tokens of the step
+    # NLL counts the tokens of the step
+    if objective.name not in {"sft", "cpo", "orpo", "nll_augmented", "cpo_simpo", "mpo_mixed"}:
         assert_allclose(objective(unsure)[-1], objective(sure)[-1], rtol=1e-12)
 
 
@@ -41,14 +46,27 @@ def test_soft_labels_of_sft_imitate_both_responses_and_stay_a_mean_over_tokens()
 
 @EVERY_PAIRED
 def test_a_row_of_weight_two_is_two_rows(objective: Objective) -> None:
-    once = random_batch(3, weight=np.array([1.0, 2, 1, 1, 0, 1]))
-    rows = [0, 1, 1, 2, 3, 5]
-    arrays = ("logp", "ref_logp", "length", "sign", "prompt_logp", "prompt_length")
-    twice = random_batch(3, **{name: getattr(once, name)[rows] for name in arrays})
+    once = random_batch(3, weight=np.array([1.0, 2, 1, 1, 0, 1]), uniform=None)
+    if "weight" in objective.refuses:
+        with pytest.raises(OptionError, match=f"{objective.name} takes no weight"):
+            objective(once)
+        return
+    twice = replace(once.rows([0, 1, 1, 2, 3, 5]), weight=None)
     assert_allclose(once.mean(objective(once)), twice.mean(objective(twice)), rtol=1e-12)
 
 
-@pytest.mark.parametrize("name", sorted({n for n, o in catalogue().items() if "margin" in o.uses} - {"orpo"}))
+@pytest.mark.parametrize("name", [n for n, o in catalogue().items() if o.refuses])
+def test_what_cannot_be_combined_is_refused_with_the_reason(name: str) -> None:
+    objective = catalogue()[name]
+    for field, reason in objective.refuses.items():
+        with pytest.raises(OptionError, match=reason):
+            objective(random_batch(0, **{field: np.linspace(0.1, 1, 6)}))
+
+
+MARGIN_IN_SCORES = ["cdpo", "cpo", "dpo", "hinge_norm", "ln_dpo", "nll_augmented", "r_dpo", "rdpo", "simpo", "slic"]
+
+
+@pytest.mark.parametrize("name", MARGIN_IN_SCORES)
 def test_a_margin_moves_the_scores_apart(name: str) -> None:
     """Row's margin m: the loss is that of a chosen response whose score were m less."""
     options = {key: 0.0 for key in ("alpha", "sft_weight") if key in catalogue()[name].options.model_fields}
@@ -56,6 +74,14 @@ def test_a_margin_moves_the_scores_apart(name: str) -> None:
         options["beta"] = 1.0
     with_margin, lowered = pair(1.5, 0.2, margin=tensor(0.4)), pair(1.1, 0.2)
     assert_allclose(catalogue()[name](with_margin, **options), catalogue()[name](lowered, **options), rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", [n for n, o in catalogue().items() if "margin" in o.uses])
+def test_a_margin_asks_for_more(name: str) -> None:
+    objective = catalogue()[name]
+    for k in columns(objective):
+        plain = replace(random_batch(2, responses=k), logp=random_batch(2, responses=k).ref_logp)
+        assert (objective(replace(plain, margin=np.full(6, 0.3))) != objective(plain)).any()
 
 
 def test_a_margin_moves_log_odds_apart() -> None:
@@ -69,11 +95,15 @@ def test_a_margin_without_use_is_an_error(name: str) -> None:
         catalogue()[name](random_batch(0, margin=np.ones(6)))
 
 
-@pytest.mark.parametrize("name", [n for n, o in catalogue().items() if "beta" in o.options.model_fields])
+TEMPERED = [n for n, o in catalogue().items() if "beta" in o.options.model_fields and not o.refuses]
+
+
+@pytest.mark.parametrize("name", TEMPERED)
 def test_each_row_has_its_own_beta(name: str) -> None:
     beta = np.linspace(0.1, 0.9, 6)
-    together = catalogue()[name](random_batch(4, beta=beta))
-    one_by_one = [catalogue()[name](random_batch(4), beta=b)[i] for i, b in enumerate(beta)]
+    k = columns(catalogue()[name])[0]
+    together = catalogue()[name](random_batch(4, responses=k, beta=beta))
+    one_by_one = [catalogue()[name](random_batch(4, responses=k), beta=b)[i] for i, b in enumerate(beta)]
     assert_allclose(together, one_by_one, rtol=1e-12)
 
 
@@ -106,12 +136,22 @@ def test_an_option_that_does_not_apply_is_an_error(options: dict[str, float], me
 @pytest.mark.parametrize("name", list(catalogue()))
 def test_what_it_needs_and_lacks_it_asks_for(name: str) -> None:
     objective = catalogue()[name]
-    asks = {Need.REFERENCE: "ref_logp", Need.MISMATCHED: "mismatched_log_ratio"}
-    for need, field in asks.items():
-        if need in objective.needs():
-            batch = replace(random_batches_for(objective, 0)[0], **{field: None})
+    for need in objective.needs():
+        for field in _FIELDS.get(need, ()):
+            batch = random_batches_for(objective, 0)[0]
+            if field.startswith("tokens."):
+                lacking = replace(batch, tokens=replace(batch.tokens, **{field.removeprefix("tokens."): None}))
+            else:
+                lacking = replace(batch, **{field: None})
             with pytest.raises(MissingInput, match=field):
-                objective(batch)
+                objective(lacking)
+
+
+@pytest.mark.parametrize("name", [n for n, o in catalogue().items() if "tie" not in o.uses])
+def test_ties_without_a_model_of_them_are_refused(name: str) -> None:
+    batch = random_batches_for(catalogue()[name], 0)[0]
+    with pytest.raises(OptionError, match="no place for ties"):
+        catalogue()[name](replace(batch, tie=np.ones(6)))
 
 
 def test_orpo_over_prompts_asks_for_prompts() -> None:

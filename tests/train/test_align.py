@@ -134,7 +134,7 @@ def test_row_fields_are_used(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"objective": "ipo", "label_smoothing": 0.1}, "ipo does not use 'label_smoothing'.*cdpo, rdpo"),
+        ({"objective": "ipo", "label_smoothing": 0.1}, "ipo does not use 'label_smoothing'.*cdpo.*rdpo"),
         ({"learning_rat": 1.0}, "did you mean learning_rate"),
         ({"beta": -1.0}, "beta"),
         ({"objective": "dop"}, "did you mean .*dpo"),
