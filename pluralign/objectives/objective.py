@@ -52,7 +52,7 @@ class Need(StrEnum):
     TURNS = "turns"
     """Which of the assistant's turns each token belongs to (`tokens.turn`)."""
     TOKEN_WEIGHTS = "token weights"
-    """How much each token's log-ratio and KL count (`tokens.reward_weight`, `tokens.kl_weight`)."""
+    """How much each token's log-ratio counts, and its KL (`tokens.reward_weight`, `tokens.kl_weight`)."""
     RANDOM = "random numbers"
     """Random numbers while training, none in evaluation (`uniform`, `tokens.uniform`)."""
     JOINT = "joint"
@@ -78,7 +78,7 @@ _FIELDS = {
     Need.TOKEN_KL: ["tokens.kl"],
     Need.COLLISION: ["tokens.log_collision"],
     Need.TURNS: ["tokens.turn"],
-    Need.TOKEN_WEIGHTS: ["tokens.reward_weight", "tokens.kl_weight"],
+    Need.TOKEN_WEIGHTS: ["tokens.reward_weight"],
     Need.JOINT: ["joint_logp", "ref_joint_logp"],
     Need.FROZEN: ["frozen_logp"],
     Need.FEATURES: ["features", "ref_features"],
