@@ -16,10 +16,11 @@ _PUBLIC = {
     "read": "pluralign.feedback",
     "align": "pluralign.train",
     "evaluate": "pluralign.evaluate",
+    "rank": "pluralign.rank",
     "report": "pluralign.report",
 }
 
-__all__ = ["Feedback", "__version__", "align", "evaluate", "read", "report"]
+__all__ = ["Feedback", "__version__", "align", "evaluate", "rank", "read", "report"]
 
 
 def __getattr__(name: str) -> Any:

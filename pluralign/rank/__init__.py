@@ -1,7 +1,23 @@
 """Score = a table entry: leaderboards from votes, ratings over time, social choice. numpy and scipy, no torch."""
 
+from pluralign._callable import make_callable
 from pluralign.rank.bradley_terry import BradleyTerry
+from pluralign.rank.leaderboard import Leaderboard
 from pluralign.rank.newton import NotConverged
+from pluralign.rank.ranking import rank
 from pluralign.rank.votes import BOTH_BAD, LEFT, RIGHT, TIE, Counts, Votes
 
-__all__ = ["BOTH_BAD", "LEFT", "RIGHT", "TIE", "BradleyTerry", "Counts", "NotConverged", "Votes"]
+__all__ = [
+    "BOTH_BAD",
+    "LEFT",
+    "RIGHT",
+    "TIE",
+    "BradleyTerry",
+    "Counts",
+    "Leaderboard",
+    "NotConverged",
+    "Votes",
+    "rank",
+]
+
+make_callable(__name__)

@@ -70,6 +70,7 @@ class BradleyTerry:
         self.items_ = list(votes.items)
         if len(self.items_) < 2:
             raise FeedbackError(f"a ranking needs two items, and these votes name only {', '.join(self.items_)}")
+        self.votes_ = votes
         self.design_ = self._design(votes)
         self.graph_ = self.design_.graph
         self.family_ = self._family(self.design_)
@@ -88,7 +89,7 @@ class BradleyTerry:
         self.tie_ = 0.0 if tie is None else float(np.exp(tie)) if davidson else tie
         self.coefficients_ = dict(zip(self.design_.names, solution.beta.tolist(), strict=True))
 
-    def _design(self, votes: Votes | Counts) -> Design:
+    def _design(self, votes: Votes | Counts, by_vote: bool = False) -> Design:
         return design(
             votes,
             ties=self.ties,
@@ -96,6 +97,7 @@ class BradleyTerry:
             weights=self.weights,
             order=self.order,
             covariates=self.covariates,
+            by_vote=by_vote,
         )
 
     def _family(self, made: Design) -> Family:
@@ -145,7 +147,13 @@ class BradleyTerry:
         return -terms.nll / float(made.problem.won.sum())
 
     def covariance(self, kind: str = "sandwich", cluster: NDArray[np.int32] | None = None) -> Array:
-        """Covariance of scores [n, n] in their gauge; see `uncertainty.covariance`."""
-        full = uncertainty.covariance(self.design_, self.family_, self.penalty_, self.solution_, kind, cluster)
-        n = len(self.items_)
-        return full[:n, :n]
+        """Covariance of scores, covariates and tie parameter, [n + q, n + q]; see `uncertainty.covariance`.
+
+        cluster: a number for every vote, for kind "cluster".
+        """
+        made = self.design_
+        if kind == "cluster":
+            made = made if made.votes is not None else self._design(self.votes_, by_vote=True)
+            assert made.votes is not None
+            cluster = None if cluster is None else np.asarray(cluster)[made.votes]
+        return uncertainty.covariance(made, self.family_, self.penalty_, self.solution_, kind, cluster)

@@ -23,13 +23,16 @@ LEAST = 50
 @dataclass(frozen=True)
 class Design:
     """problem: the rows to fit. squared: [m, 3] sums of squared weights, which the spread of weighted sums needs.
-    scale: [q] what each covariate was divided by. names: of the covariates, order first."""
+    scale: [q] what each covariate was divided by. names: of the covariates, order first. votes: [m] the vote that each
+    row is, None where votes of a pair were put together.
+    """
 
     problem: Problem
     graph: Graph
     squared: Array
     names: tuple[str, ...] = ()
     scale: Array | None = None
+    votes: NDArray[np.intp] | None = None
 
 
 def outcomes(won: Array, ties: str, both_bad: str) -> Array:
@@ -54,11 +57,21 @@ def weighted(votes: Votes, weights: str) -> Votes:
 
 
 def design(
-    votes: Votes | Counts, *, ties: str, both_bad: str, weights: str, order: bool, covariates: Sequence[str]
+    votes: Votes | Counts,
+    *,
+    ties: str,
+    both_bad: str,
+    weights: str,
+    order: bool,
+    covariates: Sequence[str],
+    by_vote: bool = False,
 ) -> Design:
-    """The rows of a fit. Raises `FeedbackError` where there is nothing to rank, `OptionError` for missing columns."""
+    """The rows of a fit: distinct pairs, or single votes where something tells these apart, or where `by_vote` asks.
+
+    Raises `FeedbackError` where there is nothing to rank, `OptionError` for missing columns.
+    """
     if isinstance(votes, Counts):
-        if order or covariates or weights == "inverse-pair":
+        if order or covariates or by_vote or weights == "inverse-pair":
             raise OptionError("counts of pairs know no order, covariates or single votes; give the votes themselves")
         return _from_counts(votes, votes.won, ties, both_bad)
     votes = weighted(votes, weights)
@@ -68,18 +81,18 @@ def design(
     if importance and votes.weight is not None:
         squared = replace(votes, weight=votes.weight**2).counts().won
     plain = _from_counts(counts, squared, ties, both_bad)
-    if not order and not covariates:
+    if not (order or covariates or by_vote):
         return plain
     z, names, scale = _covariates(votes, order, covariates)
     n = len(votes.items)
     pair = np.minimum(votes.left, votes.right).astype(np.int64) * n + np.maximum(votes.left, votes.right)
-    known = counts.low.astype(np.int64) * n + counts.high
+    known = plain.problem.i.astype(np.int64) * n + plain.problem.j
     weight = np.ones(len(votes)) if votes.weight is None else votes.weight
     won = np.zeros((len(votes), 4))
     won[np.arange(len(votes)), votes.outcome] = weight
     kept = outcomes(won, ties, both_bad)
     used = kept.any(1)
-    laplacian = Laplacian(counts.low, counts.high, plain.graph.component)
+    laplacian = plain.problem.laplacian
     owner = np.searchsorted(known, pair[used])
     problem = Problem(votes.left[used], votes.right[used], kept[used], z[used], laplacian, owner)
     return replace(
@@ -88,6 +101,7 @@ def design(
         squared=kept[used] ** (2 if importance else 1),
         names=names,
         scale=scale,
+        votes=np.flatnonzero(used),
     )
 
 
@@ -121,7 +135,8 @@ def _covariates(votes: Votes, order: bool, covariates: Sequence[str]) -> tuple[A
             raise OptionError(f"covariate '{name}' is the same on every row, so it explains nothing")
         columns.append(values / spread)
         scale.append(spread)
-    return np.stack(columns, 1), (("order",) if order else ()) + tuple(covariates), np.array(scale)
+    z = np.stack(columns, 1) if columns else np.zeros((len(votes), 0))
+    return z, (("order",) if order else ()) + tuple(covariates), np.array(scale)
 
 
 def _difference(votes: Votes, name: str) -> Array:

@@ -1,0 +1,142 @@
+"""`pluralign rank`: votes in, a leaderboard out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pluralign.cli._options import Columns, columns_mapping
+
+
+def rank(
+    source: Annotated[str, typer.Argument(help="File, folder or hub name with votes.")],
+    model: Annotated[str, typer.Option(help="bradley-terry or thurstone.")] = "bradley-terry",
+    ties: Annotated[
+        str | None, typer.Option(help="davidson, rao-kupper, half or drop; davidson by default, half for thurstone.")
+    ] = None,
+    interval: Annotated[str, typer.Option(help="sandwich, model, bootstrap or none.")] = "sandwich",
+    cluster: Annotated[
+        str, typer.Option(help="What votes share that makes them alike: annotator, prompt, a column; none for nothing.")
+    ] = "annotator",
+    anchor: Annotated[str | None, typer.Option(help="Item held at 1000, or NAME=RATING.")] = None,
+    scale: Annotated[str | None, typer.Option(help="elo (400 points are odds of ten to one) or score.")] = None,
+    prior: Annotated[float | None, typer.Option(help="Virtual wins and losses of every item.", min=0)] = None,
+    order: Annotated[bool, typer.Option("--order", help="Estimate and take out the advantage of being first.")] = False,
+    covariate: Annotated[
+        list[str] | None, typer.Option(help="Column (or NAME for NAME_a and NAME_b) to take out; repeatable.")
+    ] = None,
+    by: Annotated[str | None, typer.Option(help="One leaderboard for every value of this column.")] = None,
+    weights: Annotated[str, typer.Option(help="votes, importance or inverse-pair.")] = "votes",
+    both_bad: Annotated[str, typer.Option(help="What votes against both are: tie or drop.")] = "tie",
+    columns: Columns = None,
+    labels: Annotated[
+        str | None, typer.Option(help="What verdicts mean, comma-separated: gauche=left,droite=right,nul=tie.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="A page (.html), table (.csv, .parquet) or .md.")
+    ] = None,
+    top: Annotated[int, typer.Option(help="Items to print.", min=1)] = 30,
+    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
+) -> None:
+    """Rank what votes compare, with intervals, and say what the votes cannot tell.
+
+    Example: pluralign rank votes.csv --columns winner=choice --anchor gpt-4=1200 --out board.html
+    """
+    from rich.console import Console
+
+    from pluralign.errors import OptionError
+    from pluralign.rank import Leaderboard
+    from pluralign.rank import rank as run_rank
+
+    console = Console()
+    name, equals, rating = (anchor or "").rpartition("=")
+    held = {name: _number(rating, anchor)} if equals else anchor
+    found = run_rank(
+        source,
+        model,  # type: ignore[arg-type]
+        ties=ties,  # type: ignore[arg-type]
+        interval=interval,  # type: ignore[arg-type]
+        cluster=None if cluster == "none" else cluster,
+        anchor=held,
+        scale=scale,  # type: ignore[arg-type]
+        prior=prior,
+        order=order,
+        covariates=covariate or (),
+        by=by,
+        weights=weights,  # type: ignore[arg-type]
+        both_bad=both_bad,  # type: ignore[arg-type]
+        columns=columns_mapping(columns),
+        labels=columns_mapping(labels),
+        seed=seed,
+    )
+    boards: dict[str, Leaderboard] = found if by else {"": found}
+    if out is not None and out.suffix not in (".html", ".csv", ".parquet", ".md"):
+        raise OptionError(f"--out {out}: write a .html page, a .csv or .parquet table, or .md")
+    for value, board in boards.items():
+        if value:
+            console.print(f"\n[bold]{by}: {value}[/bold]")
+        console.print(_table(board, top))
+        for note in board.notes:
+            console.print(f"- {note}", markup=False, highlight=False)
+        if out is not None:
+            path = (
+                out if not value else out.with_stem(f"{out.stem}-{''.join(c if c.isalnum() else '_' for c in value)}")
+            )
+            _write(board, path)
+            console.print(f"wrote {path}", markup=False, highlight=False)
+
+
+def _number(rating: str, anchor: str | None) -> float:
+    from pluralign.errors import OptionError
+
+    try:
+        return float(rating)
+    except ValueError:
+        raise OptionError(f"--anchor {anchor}: '{rating}' is no rating; write NAME or NAME=1200") from None
+
+
+def _table(board: object, top: int) -> object:
+    from rich.table import Table
+
+    from pluralign.rank import Leaderboard
+
+    assert isinstance(board, Leaderboard)
+    table = Table(box=None, header_style="bold")
+    for column in ("rank", "item", "rating", "interval", "could be", "votes", ""):
+        table.add_column(column, justify="right" if column in ("rank", "rating", "votes") else "left")
+    digits = 0 if board.elo else 3
+    for row in board.table.head(top).iter_rows(named=True):
+        ends = "" if row["low"] is None else f"{row['low']:.{digits}f} to {row['high']:.{digits}f}"
+        ranks = "" if row["rank_low"] is None else f"{row['rank_low']} to {row['rank_high']}"
+        cells = [
+            row["rank"],
+            row["item"],
+            f"{row['rating']:.{digits}f}",
+            ends,
+            ranks,
+            f"{row['votes']:,.0f}",
+            row["note"],
+        ]
+        table.add_row(*map(str, cells))
+    if len(board.table) > top:
+        table.caption = f"the first {top} of {len(board.table):,}"
+    return table
+
+
+def _write(board: object, path: Path) -> None:
+    from pluralign.feedback.storage import whole_file
+    from pluralign.rank import Leaderboard
+
+    assert isinstance(board, Leaderboard)
+    if path.suffix == ".html":
+        board.to_html(path)
+        return
+    with whole_file(path) as temporary:
+        if path.suffix == ".md":
+            temporary.write_text(board.to_markdown() + "\n", encoding="utf-8")
+        elif path.suffix == ".csv":
+            board.table.write_csv(temporary)
+        else:
+            board.table.write_parquet(temporary)

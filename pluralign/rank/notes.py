@@ -1,0 +1,92 @@
+"""What stands beside a leaderboard: how it was made, what it could not estimate, what to beware of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pluralign.rank.bradley_terry import BradleyTerry
+from pluralign.rank.votes import TIE
+
+if TYPE_CHECKING:
+    from pluralign.rank.leaderboard import Leaderboard
+
+FEW = 30
+"""Votes below which an item is marked."""
+
+
+def mark(model: BradleyTerry, i: int, votes: float) -> str:
+    """What is worth knowing about one item."""
+    graph = model.graph_
+    marks = [
+        "no votes" if votes == 0 else "",
+        "never lost" if graph.unbeaten[i] else "",
+        "never won" if graph.winless[i] else "",
+        "held by a prior" if model.penalised_[i] else "",
+        f"under {FEW} votes" if 0 < votes < FEW else "",
+    ]
+    return ", ".join(mark for mark in marks if mark)
+
+
+def notes(board: Leaderboard) -> list[str]:
+    """What a reader should know before believing the table."""
+    model, graph = board.model, board.model.graph_
+    model_name = "Thurstone's case V" if model.link == "probit" else "Bradley-Terry"
+    tied = {
+        "davidson": f"ties by Davidson's model (nu {model.tie_:.3f})",
+        "rao-kupper": f"ties by Rao and Kupper's model (eta {model.tie_:.3f})",
+        "half": "a tie counts as half a win each",
+        "drop": "ties left out",
+    }[model.ties]
+    if not board.votes.counts().won[:, TIE:].any():
+        tied = "no ties"
+    level = f"{board.level:.0%}"
+    notes = [f"{model_name}, {tied}; {len(board.votes):,} votes between {len(model.items_):,} items."]
+    if board.covariance is None:
+        notes.append("No intervals were asked for.")
+    else:
+        notes.append(
+            f"Intervals: {level} for each rating, {board.interval}. Ranks that an item could have hold for all items "
+            f"at once with {level} (Bonferroni over all pairs)."
+        )
+    held = "ratings average" if board.anchor is None else f"{model.items_[board.anchor]} is held at"
+    if board.elo:
+        notes.append(f"Scale: 400 points are odds of ten to one; {held} {board.origin:.0f}.")
+    for name, value in model.coefficients_.items():
+        notes.append(_effect(board, name, value))
+    parts = int(graph.component.max()) + 1
+    if parts > 1:
+        shown = []
+        for c in np.argsort(-np.bincount(graph.component))[:5]:
+            names = [model.items_[i] for i in np.flatnonzero(graph.component == c)]
+            shown.append(", ".join(names[:4]) + (f" and {len(names) - 4:,} more" if len(names) > 4 else ""))
+        notes.append(
+            f"{parts} groups of items were never compared with each other ({'; '.join(shown)}): ranks and ratings "
+            "hold within a group only."
+        )
+    if model.penalised_.any() and model.virtual is None:
+        extremes = [model.items_[i] for i in np.flatnonzero(graph.unbeaten | graph.winless)]
+        named = f" ({', '.join(extremes[:6])}{' and others' if len(extremes) > 6 else ''} never lost or never won)"
+        notes.append(
+            f"Votes alone leave some scores infinite{named if extremes else ''}: items of such groups were given half "
+            "a virtual win and loss, and their intervals are wide."
+        )
+    notes += [f"Left out {n:,} rows: {reason.replace('-', ' ')}." for reason, n in board.votes.dropped.items()]
+    certificate = model.certificate_
+    notes.append(
+        f"Converged in {certificate.steps} Newton steps: last step {certificate.step:.1e} logits, largest gradient "
+        f"{certificate.gradient:.1e} votes."
+    )
+    return notes
+
+
+def _effect(board: Leaderboard, name: str, value: float) -> str:
+    n = len(board.model.items_)
+    what = "Being shown first" if name == "order" else f"One spread more of {name}"
+    said = f"{what} multiplies the odds by {np.exp(value):.3f}"
+    if board.covariance is None or len(board.covariance) == n:
+        return said + "."
+    k = n + list(board.model.coefficients_).index(name)
+    half = board.critical() * np.sqrt(board.covariance[k, k])
+    return f"{said} [{np.exp(value - half):.3f}, {np.exp(value + half):.3f}]."

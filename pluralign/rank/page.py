@@ -1,0 +1,42 @@
+"""A leaderboard as one self-contained HTML page."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pluralign.errors import OptionError
+from pluralign.feedback.storage import whole_file
+from pluralign.report.page import render
+
+if TYPE_CHECKING:
+    from pluralign.rank.leaderboard import Leaderboard
+
+PAIRS = 40
+"""Pairs shown whose votes are furthest from what the ratings expect."""
+
+
+def write(board: Leaderboard, path: Path) -> Path:
+    """Write the page and return its path."""
+    if path.suffix != ".html":
+        raise OptionError(f"{path} does not end in .html")
+    rows = board.table.to_dicts()
+    ends = [row[name] for row in rows for name in ("rating", "low", "high") if row[name] is not None]
+    pairs = board.win_rates()
+    surprise = (pairs["share"] - pairs["expected"]).abs() * pairs["votes"].sqrt()
+    odd = pairs.with_columns(surprise.alias("surprise")).sort("surprise", descending=True).head(PAIRS)
+    text = render(
+        Path(__file__).with_name("leaderboard.html"),
+        rows=rows,
+        notes=board.notes,
+        least=math.floor(min(ends)),
+        most=max(math.ceil(max(ends)), math.floor(min(ends)) + 1),
+        digits=0 if board.elo else 3,
+        pairs=odd.to_dicts(),
+        votes=len(board.votes),
+        parts=len(set(board.model.graph_.component)),
+    )
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return path

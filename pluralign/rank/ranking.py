@@ -1,0 +1,170 @@
+"""`rank`: votes in, a leaderboard out that says what it knows and what it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from pluralign.errors import OptionError
+from pluralign.rank.bootstrap import bootstrap
+from pluralign.rank.bradley_terry import BradleyTerry
+from pluralign.rank.leaderboard import ELO, Leaderboard
+from pluralign.rank.uncertainty import LARGEST
+from pluralign.rank.votes import Votes, encoded
+
+Array = NDArray[np.float64]
+
+
+def rank(
+    data: Any,
+    model: Literal["bradley-terry", "thurstone"] = "bradley-terry",
+    *,
+    ties: Literal["davidson", "rao-kupper", "half", "drop"] | None = None,
+    interval: Literal["sandwich", "model", "bootstrap", "none"] = "sandwich",
+    cluster: str | None = "annotator",
+    anchor: str | Mapping[str, float] | None = None,
+    scale: Literal["elo", "score"] | None = None,
+    prior: float | None = None,
+    order: bool = False,
+    covariates: Sequence[str] = (),
+    by: str | None = None,
+    weights: Literal["votes", "importance", "inverse-pair"] = "votes",
+    both_bad: Literal["tie", "drop"] = "tie",
+    columns: Mapping[str, str] | None = None,
+    labels: Mapping[str, str] | None = None,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Any:
+    """A leaderboard of whatever the votes compare.
+
+    data, columns, labels: see `Votes.of`. model, ties, order, covariates, weights, both_bad: see `BradleyTerry`; ties
+    are Davidson's by default, half wins for Thurstone. interval: how errors are found; "sandwich" stays right where the
+    model is not quite. cluster: votes that share an "annotator", a "prompt" or a value of another column are not
+    independent, and intervals are widened for it where the votes say who cast them; None takes votes as independent.
+    anchor: an item that gets a rating of 1000, or `{item: rating}`; without one ratings average 1000. scale: "elo"
+    (400 points are odds of ten to one) or "score", the model's own unit. prior: virtual wins and losses of every item
+    against one of average strength; None only where votes leave a score infinite. by: one leaderboard for every value
+    of this column, in a dict. level: of intervals. seed: of the bootstrap.
+
+    Returns a `Leaderboard`. Raises `FeedbackError`, `OptionError` and `NotConverged`.
+
+    >>> board = rank({"model_a": ["x", "y", "x"], "model_b": ["y", "x", "y"], "winner": ["model_a"] * 3})
+    >>> board.table["item"].to_list()
+    ['x', 'y']
+    """
+    votes = Votes.of(data, columns, labels)
+    if by is not None:
+        return {
+            value: rank(
+                part,
+                model,
+                ties=ties,
+                interval=interval,
+                cluster=cluster,
+                anchor=anchor,
+                scale=scale,
+                prior=prior,
+                order=order,
+                covariates=covariates,
+                weights=weights,
+                both_bad=both_bad,
+                level=level,
+                seed=seed,
+            )
+            for value, part in _parts(votes, by).items()
+        }
+    if model not in ("bradley-terry", "thurstone"):
+        raise OptionError(f"there is no model '{model}'; take bradley-terry or thurstone")
+    thurstone = model == "thurstone"
+    fitted = BradleyTerry(
+        link="probit" if thurstone else "logit",
+        ties=ties or ("half" if thurstone else "davidson"),
+        both_bad=both_bad,
+        order=order,
+        covariates=covariates,
+        weights=weights,
+        virtual=prior,
+    ).fit(votes)
+    if scale == "elo" and thurstone:
+        raise OptionError(
+            "the elo scale is made of logits; thurstone's scores are on a scale of their own: scale='score'"
+        )
+    groups, grouped_by = _clusters(votes, cluster)
+    covariance, kind = _covariance(fitted, interval, groups, seed)
+    if groups is not None and kind != "none":
+        kind += f", votes clustered by {grouped_by}"
+    unit, origin = (1.0, 0.0) if thurstone or scale == "score" else (ELO, 1000.0)
+    freedom = None if groups is None else len(np.unique(groups)) - 1
+    return Leaderboard(fitted, votes, covariance, kind, unit, *_anchored(fitted, anchor, unit, origin), level, freedom)
+
+
+def _parts(votes: Votes, by: str) -> dict[str, Votes]:
+    values = votes.extra[by].cast(pl.String) if votes.extra is not None and by in votes.extra.columns else None
+    if by == "annotator" and votes.annotator is not None:
+        values = pl.Series([votes.annotators[i] if i >= 0 else None for i in votes.annotator], dtype=pl.String)
+    if values is None:
+        known = ", ".join([*(votes.extra.columns if votes.extra is not None else []), "annotator"])
+        raise OptionError(f"there is no column '{by}' to rank by; there are {known}")
+    parts = {}
+    for value in sorted(values.drop_nulls().unique().to_list()):
+        part = votes.where((values == value).fill_null(False).to_numpy())
+        # Only the items that took part, so that those without a vote are not ranked.
+        used = np.union1d(part.left, part.right)
+        place = np.full(len(votes.items), -1, dtype=np.int32)
+        place[used] = np.arange(len(used), dtype=np.int32)
+        parts[value] = replace(
+            part, items=[votes.items[i] for i in used], left=place[part.left], right=place[part.right]
+        )
+    return parts
+
+
+def _clusters(votes: Votes, cluster: str | None) -> tuple[NDArray[np.int32] | None, str]:
+    """A number for every vote, where the votes know what they share."""
+    if cluster is None:
+        return None, ""
+    if cluster in ("annotator", "prompt"):
+        found = votes.annotator if cluster == "annotator" else votes.prompt
+        if found is None and cluster == "annotator":
+            return None, ""
+        if found is None:
+            raise OptionError("the votes do not say which prompt they were cast on; name another cluster, or none")
+        groups = found
+    elif votes.extra is not None and cluster in votes.extra.columns:
+        groups = encoded(votes.extra[cluster].cast(pl.String))[1]
+    else:
+        raise OptionError(f"there is no column '{cluster}' to cluster votes by")
+    # A vote whose annotator is not known stands for itself.
+    groups = np.where(groups < 0, groups.max() + 1 + np.arange(len(groups)), groups).astype(np.int32)
+    return (groups, cluster) if len(np.unique(groups)) > 1 else (None, "")
+
+
+def _covariance(
+    fitted: BradleyTerry, interval: str, groups: NDArray[np.int32] | None, seed: int
+) -> tuple[Array | None, str]:
+    if interval == "none":
+        return None, "none"
+    if interval == "bootstrap":
+        return np.cov(bootstrap(fitted, 1000, seed, groups).T), "bootstrap of 1,000 replicates"
+    if interval not in ("sandwich", "model"):
+        raise OptionError(f"there is no interval '{interval}'; take sandwich, model, bootstrap or none")
+    if len(fitted.items_) > LARGEST:
+        return None, "none"
+    if interval == "model":
+        return fitted.covariance("model"), "by the model's curvature"
+    return fitted.covariance("cluster" if groups is not None else "sandwich", groups), "sandwich"
+
+
+def _anchored(
+    fitted: BradleyTerry, anchor: str | Mapping[str, float] | None, unit: float, origin: float
+) -> tuple[float, int | None]:
+    if anchor is None:
+        return origin, None
+    (name, rating) = (anchor, origin) if isinstance(anchor, str) else next(iter(anchor.items()))
+    if len(set(fitted.graph_.component)) > 1:
+        raise OptionError("an anchor holds one scale, and these votes make several groups that cannot be compared")
+    return float(rating), int(fitted.index(name))
