@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtrit
+from scipy.special import stdtr, stdtrit
 
 _BLOCK = 4_000_000  # resampled indices held at once: 32 MB
 
@@ -72,11 +72,13 @@ def clustered_wilson(values: ArrayLike, clusters: ArrayLike, level: float = 0.95
     return _score_interval(p * n / effect, n / effect, _critical(level, g - 1))
 
 
-def clustered_t(values: ArrayLike, clusters: ArrayLike, level: float = 0.95) -> tuple[float, float]:
+def clustered_t(
+    values: ArrayLike, clusters: ArrayLike, level: float = 0.95, freedom: int | None = None
+) -> tuple[float, float]:
     """Student's interval of the mean of any `values` [n] whose units are clusters [n], with G - 1 degrees of freedom.
 
     For few clusters: resampling a handful of them (`bootstrap`) understates how different an unseen one may be.
-    Raises ValueError for a single cluster.
+    freedom: where fewer clusters than G show the spread. Raises ValueError for a single cluster.
 
     >>> clustered_t([1.0, 1.0, 3.0, 3.0], [0, 0, 1, 1])[1] > 10
     True
@@ -86,8 +88,81 @@ def clustered_t(values: ArrayLike, clusters: ArrayLike, level: float = 0.95) -> 
     g = int(group.max()) + 1
     if g == 1:
         raise ValueError("one cluster shows no spread between clusters, so it gives no interval")
-    half = _critical(level, g - 1) * float(np.sqrt(_cluster_variance(v, group, g)))
+    half = _critical(level, freedom or g - 1) * float(np.sqrt(_cluster_variance(v, group, g)))
     return float(v.mean()) - half, float(v.mean()) + half
+
+
+def t_test(values: ArrayLike, clusters: ArrayLike, freedom: int | None = None) -> float:
+    """Two-sided p value of a mean of `values` [n] against zero, by the same reckoning as `clustered_t`.
+
+    >>> p = t_test([1.0, 2.0, 3.0, 4.0], [0, 1, 2, 3])
+    >>> low, _ = clustered_t([1.0, 2.0, 3.0, 4.0], [0, 1, 2, 3], level=1 - p)  # the interval that just reaches zero
+    >>> abs(low) < 1e-9
+    True
+    """
+    v = np.asarray(values, dtype=np.float64)
+    _, group = np.unique(np.asarray(clusters), return_inverse=True)
+    g = int(group.max()) + 1
+    if g == 1:
+        raise ValueError("one cluster shows no spread between clusters, so it gives no test")
+    error = float(np.sqrt(_cluster_variance(v, group, g)))
+    if error == 0:
+        return 1.0 if v.mean() == 0 else 0.0
+    return float(2 * stdtr(freedom or g - 1, -abs(float(v.mean())) / error))
+
+
+def placements(scores: ArrayLike, good: ArrayLike) -> NDArray[np.float64]:
+    """Values [n] whose mean is the AUC, the chance that a good response scores above a bad one, ties half.
+
+    scores [n], good [n] booleans. Each response has its share of the others' class that it stands on the right side
+    of, scaled so that the spread of these values is that of the AUC (DeLong et al. 1988; summed over clusters,
+    Obuchowski 1997). Raises ValueError unless there are good and bad ones.
+
+    >>> float(placements([3.0, 2.0, 1.0, 2.0], [True, True, False, False]).mean())
+    0.875
+    """
+    s, positive = np.asarray(scores, dtype=np.float64), np.asarray(good, dtype=bool)
+    m, k = int(positive.sum()), int((~positive).sum())
+    if not m or not k:
+        raise ValueError("an AUC needs good and bad responses")
+    right = np.empty(s.size)
+    for side, other, sign in ((positive, ~positive, 1), (~positive, positive, -1)):
+        theirs = np.sort(sign * s[other])
+        mine = sign * s[side]
+        right[side] = (np.searchsorted(theirs, mine, "left") + np.searchsorted(theirs, mine, "right")) / 2 / theirs.size
+    area = float(right[positive].mean())
+    return area + (right - area) * np.where(positive, s.size / m, s.size / k)
+
+
+def clustered_auc(scores: ArrayLike, good: ArrayLike, clusters: ArrayLike, level: float = 0.95) -> tuple[float, float]:
+    """Interval of the AUC of scores [n] for good against bad ones [n], with whole clusters [n] as the units.
+
+    Wilson's, for as many independent comparisons as would give the clustered variance of `placements`, with Student's
+    quantile; its degrees of freedom are the clusters of the rarer class less one, since these tell least. Where every
+    comparison comes out alike that variance cannot be seen, and the same clusters are all the evidence.
+
+    >>> low, high = clustered_auc([3.0, 2.0, 1.0, 2.0], [True, True, False, False], range(4))
+    >>> 0 < low < 0.875 < high < 1
+    True
+    """
+    values, positive = placements(scores, good), np.asarray(good, dtype=bool)
+    names, group = np.unique(np.asarray(clusters), return_inverse=True)
+    area, seen = float(np.clip(values.mean(), 0, 1)), rarer(positive, group)
+    variance = _cluster_variance(values, group, len(names)) if seen > 1 else 0.0
+    if variance < 1e-15 or area in (0.0, 1.0):
+        return wilson(area * seen, seen, level)
+    n = area * (1 - area) / variance
+    return _score_interval(area * n, n, _critical(level, seen - 1))
+
+
+def rarer(good: ArrayLike, clusters: ArrayLike) -> int:
+    """Clusters that hold a good response or those that hold a bad one, whichever are fewer.
+
+    >>> rarer([True, False, False, False], [0, 0, 1, 2])
+    1
+    """
+    positive, group = np.asarray(good, dtype=bool), np.asarray(clusters)
+    return min(len(np.unique(group[positive])), len(np.unique(group[~positive])))
 
 
 def _cluster_variance(v: NDArray[np.float64], group: NDArray[np.intp], g: int) -> float:

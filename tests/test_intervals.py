@@ -6,9 +6,19 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import binomtest, norm, ttest_1samp
 
-from pluralign.intervals import bootstrap, clustered_t, clustered_wilson, sign_flip, wilson
+from pluralign.intervals import (
+    bootstrap,
+    clustered_auc,
+    clustered_t,
+    clustered_wilson,
+    placements,
+    rarer,
+    sign_flip,
+    t_test,
+    wilson,
+)
 
 
 @pytest.mark.parametrize(
@@ -157,3 +167,54 @@ def test_sign_flips_keep_their_level_where_pairs_of_a_cluster_go_together():
 def test_sign_flips_need_counted_differences():
     with pytest.raises(ValueError, match="one half"):
         sign_flip([0.3, 1.0], [0, 1])
+
+
+def test_t_test_of_single_values_is_students():
+    v = np.random.default_rng(9).normal(0.3, 1, 25)
+    assert t_test(v, range(25)) == pytest.approx(ttest_1samp(v, 0).pvalue)
+    assert t_test([0.0, 0.0], [0, 1]) == 1
+
+
+@given(st.lists(st.tuples(st.integers(-3, 3), st.booleans()), min_size=2, max_size=30))
+def test_placements_average_to_the_share_of_couples_in_the_right_order(rows):
+    s, good = np.array([float(r[0]) for r in rows]), np.array([r[1] for r in rows])
+    if good.all() or not good.any():
+        with pytest.raises(ValueError, match="good and bad"):
+            placements(s, good)
+        return
+    couples = np.sign(s[good][:, None] - s[~good][None, :]) / 2 + 0.5
+    assert placements(s, good).mean() == pytest.approx(couples.mean())
+
+
+def test_spread_of_placements_is_delongs():
+    # By hand: good 4, 2, 2 against bad 3, 1. Right shares: good 1, 1/2, 1/2, bad 1/3, 1; AUC 2/3.
+    # Sums of squares about it: 1/6 over 3 good, squared; 2/9 over 2 bad, squared; times n / (n - 1).
+    u = placements([4.0, 2.0, 2.0, 3.0, 1.0], [True, True, True, False, False])
+    expected = ((1 / 6) / 9 + (2 / 9) / 4) * 5 / 4
+    assert np.var(u, ddof=1) / 5 == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("groups", "size", "apart", "share"), [(5, 20, 0, 0.5), (30, 20, 0, 0.5), (60, 1, 1.5, 0.5), (100, 1, 1, 0.1)]
+)
+def test_an_auc_is_covered(groups, size, apart, share):
+    rng = np.random.default_rng(10)
+    ids, tries = np.repeat(np.arange(groups), size), 600
+    truth, spread = norm.cdf(apart / 2**0.5), float(size > 1)
+    inside = paired = 0
+    for _ in range(tries):
+        lean = spread * rng.normal(size=groups)[ids] + np.log(share / (1 - share))
+        good = rng.random(ids.size) < 1 / (1 + np.exp(-lean))
+        both = spread * rng.normal(size=groups)[ids] + apart * good
+        x, y = both + rng.normal(size=(2, ids.size))
+        low, high = clustered_auc(x, good, ids)
+        inside += low <= truth <= high
+        low, high = clustered_t(placements(x, good) - placements(y, good), ids, freedom=rarer(good, ids) - 1)
+        paired += low <= 0 <= high
+    assert 0.92 <= inside / tries <= 0.98
+    assert 0.92 <= paired / tries <= 0.985
+
+
+def test_a_perfect_auc_proves_no_more_than_the_rarer_class():
+    good = np.array([True] * 4 + [False] * 200)
+    assert clustered_auc(good.astype(float), good, range(204)) == wilson(4, 4)

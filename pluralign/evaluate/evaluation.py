@@ -14,8 +14,10 @@ import polars as pl
 
 from pluralign.errors import FeedbackError, OptionError
 from pluralign.evaluate.figures import Clusters, chance, spelled
-from pluralign.evaluate.measures import LAYOUT, Pairs, idealised_accuracy, measure, sliced
-from pluralign.feedback import Judgement, read
+from pluralign.evaluate.measures import LAYOUT, Pairs, idealised_accuracy
+from pluralign.evaluate.slices import sliced
+from pluralign.evaluate.thumbs import Thumbs
+from pluralign.feedback import Feedback, Judgement, read
 from pluralign.feedback.convert import prompt_key
 from pluralign.feedback.record import Response, plain
 from pluralign.feedback.storage import whole_file
@@ -24,7 +26,7 @@ from pluralign.train.data import sides
 from pluralign.train.run import Run
 
 if TYPE_CHECKING:
-    from pluralign.evaluate.scoring import PairScores
+    from pluralign.evaluate.scoring import Scores
 
 SHOWN = 12
 """Pairs kept as examples, at most two a prompt."""
@@ -40,8 +42,10 @@ class Evaluation:
     def __str__(self) -> str:
         """The lines that the command line prints."""
         f = self.figures
-        lines = [f"{f['n']:,} held-out pairs, {f['clusters']:,} {f['cluster_by']} clusters"]
-        lines += [f"accuracy, {name}: {spelled(figure)}" for name, figure in f["accuracy"].items()]
+        held_out = f"{f['n']:,} held-out {f['kind']}"
+        lines = [f"{held_out}, {f['clusters']:,} {f['cluster_by']} clusters"]
+        rate = "accuracy" if f["kind"] == "pairs" else "AUC"
+        lines += [f"{rate}, {name}: {spelled(figure)}" for name, figure in f["accuracy"].items()]
         lines += [
             f"{name}: {spelled(figure, sign='+')}, {chance(figure['p'])}" for name, figure in f["difference"].items()
         ]
@@ -62,7 +66,9 @@ def evaluate(
     max_new_tokens: int = 128,
     seed: int = 0,
 ) -> Evaluation:
-    """Measure a finished run on held-out pairs and write the result into its folder.
+    """Measure a finished run on held-out pairs, or thumbs, and write the result into its folder.
+
+    Thumbs have no pairs to rank; there accuracy is the AUC, the chance that a good response scores above a bad one.
 
     data: anything `pluralign.read` takes; the run's own held-out rows by default. name: of the evaluation within the
     run; by default "heldout" for the run's own rows, the file's name without its ending for others, else "data".
@@ -70,48 +76,48 @@ def evaluate(
     when they are not independent ("prompt", "annotator", a column, "meta.NAME" or a function); intervals treat
     clusters as the units. slices: columns or "meta.NAME" to break every figure down by, besides prompt, criterion,
     context, source, annotator and length. samples: prompts to draw responses to; 0 for none. Raises `OptionError` for
-    an unfinished run or a column that no row has, `FeedbackError` where there are no pairs.
+    an unfinished run or a column that no row has, `FeedbackError` without pairs and without thumbs of both kinds.
     """
     from pluralign.evaluate.generation import compare_samples
-    from pluralign.evaluate.scoring import score_pairs
+    from pluralign.evaluate.scoring import score_rows
 
     run = run if isinstance(run, Run) else Run.open(run)
     name = _name(data) if name is None else name
     feedback = run.heldout() if data is None else read(data)
-    kinds = feedback.kinds
-    if not kinds["pairs"]:
-        found = ", ".join(f"{n:,} {kind}" for kind, n in kinds.items() if n) or "no rows"
-        raise FeedbackError(
-            f"evaluate compares the two responses of pairs, and this feedback has {found}; give it pairs"
-        )
+    kind = _kind(feedback)
     everything = list(feedback)
     for column in (cluster, *slices):
         _check(everything, column)
     model, tokenizer = run.load_model()
     reference = run.load_reference()
-    with bar("scoring held-out pairs", len(feedback)) as step:
-        scores = score_pairs(run, feedback, model, reference, tokenizer, progress=step)
+    with bar(f"scoring held-out {kind}", len(feedback)) as step:
+        scores = score_rows(run, feedback, model, reference, tokenizer, thumbs=kind == "thumbs", progress=step)
     rows = [everything[int(i)] for i in scores.index]
-    pairs = _pairs(scores, rows, _codes([_value(j, cluster) for j in rows]))
+    clusters = _codes([_value(j, cluster) for j in rows])
+    scored = _pairs(scores, rows, clusters) if kind == "pairs" else _thumbs(scores, rows, clusters)
+    if not scored.mixed:
+        raise FeedbackError("all usable thumbs point the same way, so there is nothing to tell apart; give both kinds")
     cluster_by = cluster if isinstance(cluster, str) else getattr(cluster, "__name__", "function")
     columns = ("prompt", "criterion", "context", "source", "annotator", *slices)
     values = {c: [_value(j, c) for j in rows] for c in columns}
-    by_value, left_out = sliced(pairs, values, cluster_by, seed)
     # Drawn in an order of their own: the first prompts of a file are often of one kind.
     prompts = {prompt_key(rows[i]): rows[i].prompt for i in np.random.default_rng(seed).permutation(len(rows))}
     figures: dict[str, Any] = {
         "layout": LAYOUT,
         "name": name,
-        "n": len(pairs),
-        "clusters": len(np.unique(pairs.clusters)),
+        "kind": kind,
+        "n": len(scored),
+        "clusters": len(np.unique(clusters)),
         "cluster_by": cluster_by,
         "data": {"fingerprint": feedback.fingerprint, **scores.prepared.as_dict()},
-        **measure(pairs, seed),
-        "idealised": idealised_accuracy(pairs, scores.beta, scores.stated, seed) if scores.beta else {},
-        "slices": by_value,
-        "slices_left_out": left_out,
-        "pairs": _examples(rows, pairs, list(prompts)),
+        **scored.measure(seed),
+        **sliced(scored, values, cluster_by, seed),
     }
+    if isinstance(scored, Pairs):
+        figures["idealised"] = idealised_accuracy(scored, scores.beta, scores.stated, seed) if scores.beta else {}
+        figures["pairs"] = _examples(rows, scored, list(prompts))
+    else:
+        figures["good"] = int(scored.good.sum())
     if samples:
         with bar("sampling", None):
             figures["generations"] = compare_samples(
@@ -126,7 +132,7 @@ def evaluate(
             )
     path = run.path / "evaluation" / f"{name}.json"
     with whole_file(path.with_suffix(".parquet")) as temporary:
-        _table(scores.index, pairs).write_parquet(temporary)
+        _table(scores.index, scored).write_parquet(temporary)
     with whole_file(path) as temporary:
         text = json.dumps(figures, indent=1, ensure_ascii=False, allow_nan=False)
         temporary.write_text(text + "\n", encoding="utf-8")
@@ -140,7 +146,32 @@ def _name(data: Any) -> str:
     return Path(data).name.partition(".")[0] or "data" if isinstance(data, str | Path) else "data"
 
 
-def _pairs(scores: PairScores, rows: list[Judgement], clusters: Clusters) -> Pairs:
+def _kind(feedback: Feedback) -> str:
+    """Pairs where there are any, else thumbs of both kinds."""
+    kinds = feedback.kinds
+    for kind in ("pairs", "thumbs"):
+        if kinds[kind]:
+            return kind
+    found = ", ".join(f"{n:,} {kind}" for kind, n in kinds.items() if n) or "no rows"
+    raise FeedbackError(
+        f"evaluate takes pairs, or responses with a thumb, and this feedback has {found}; give it pairs"
+    )
+
+
+def _thumbs(scores: Scores, rows: list[Judgement], clusters: Clusters) -> Thumbs:
+    characters = np.array([float(len(plain(j.responses[0].messages))) for j in rows])
+    return Thumbs(
+        scores.reward[:, 0],
+        scores.logp[:, 0],
+        scores.ref_logp[:, 0],
+        scores.length[:, 0],
+        characters,
+        scores.sign[:, 0] > 0,
+        clusters,
+    )
+
+
+def _pairs(scores: Scores, rows: list[Judgement], clusters: Clusters) -> Pairs:
     return Pairs(
         scores.reward,
         scores.logp,
@@ -217,9 +248,13 @@ def _examples(rows: list[Judgement], pairs: Pairs, order: list[str]) -> list[dic
     return found
 
 
-def _table(index: Any, pairs: Pairs) -> pl.DataFrame:
-    columns: dict[str, Any] = {"row": index, "cluster": pairs.clusters}
+def _table(index: Any, scored: Pairs | Thumbs) -> pl.DataFrame:
+    columns: dict[str, Any] = {"row": index, "cluster": scored.clusters}
     for name in ("reward", "logp", "ref_logp", "length", "characters"):
-        values = getattr(pairs, name)
-        columns |= {f"{name}_chosen": values[:, 0], f"{name}_rejected": values[:, 1]}
-    return pl.DataFrame({**columns, "first_shown": pairs.shown})
+        values = getattr(scored, name)
+        if isinstance(scored, Pairs):
+            columns |= {f"{name}_chosen": values[:, 0], f"{name}_rejected": values[:, 1]}
+        else:
+            columns[name] = values
+    told = {"first_shown": scored.shown} if isinstance(scored, Pairs) else {"good": scored.good}
+    return pl.DataFrame({**columns, **told})

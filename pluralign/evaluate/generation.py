@@ -11,7 +11,7 @@ import torch
 
 from pluralign.errors import OptionError
 from pluralign.evaluate.figures import Array, mean, preferred, share
-from pluralign.evaluate.measures import SMALL, parts
+from pluralign.evaluate.slices import SMALL, parts
 from pluralign.feedback.record import Message, plain
 from pluralign.policy.batch import collate
 from pluralign.policy.encode import Encoded, Encoder

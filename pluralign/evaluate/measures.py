@@ -1,9 +1,8 @@
-"""Figures of held-out pairs, of all of them and of any part: from scores to accuracies, differences, displacement."""
+"""Figures of held-out pairs: from scores to accuracies, differences, displacement."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,14 +19,9 @@ from pluralign.evaluate.figures import (
     preferred,
     share,
 )
+from pluralign.evaluate.slices import SIDES, longer_sides, quarters
 
-SMALL = 30
-"""A slice with fewer rows than this is marked: its interval is wide and its value says little."""
-
-MOST_SLICES = 50
-"""Three hundred annotators with two rows each tell nothing row by row."""
-
-LAYOUT = 3
+LAYOUT = 4
 """Of evaluation/NAME.json. Raised when names in it change, so that an old file is told from a damaged one."""
 
 REWARD, RATIO_MEAN = "implicit reward", "mean log-ratio"
@@ -43,12 +37,6 @@ PAIRED = (
     (POLICY, LONGER),
 )
 """Rankings whose accuracies are compared on the same rows."""
-
-CLOSE = 0.2
-"""Two responses are of like length when the longer has at most this share more characters."""
-
-SIDES, LIKE = "longer side", "of like length"
-"""The slice by which response is the longer, and its part in which length tells little."""
 
 PREFERENCES = (0.6, 0.75, 0.9)
 """Shares of people for whom idealised accuracy is told, since hard labels do not say how many would agree."""
@@ -78,47 +66,60 @@ class Pairs:
         return replace(self, **{name: getattr(self, name)[inside] for name in self.__dataclass_fields__})
 
     @property
+    def bands(self) -> dict[str, list[str]]:
+        """What to divide pairs by besides their columns [N]: tokens of the longest response, and the longer side."""
+        return {"length": quarters(self.length.max(1)), SIDES: longer_sides(self.characters)}
+
+    @property
+    def mixed(self) -> bool:
+        """Whether there is something to rank."""
+        return True
+
+    @property
     def rankings(self) -> dict[str, tuple[Array, Any]]:
         """Each way to tell the preferred response: its margins [N] and where it has an opinion at all [N]."""
         everywhere = np.ones(len(self), dtype=bool)
-        longer = _gap(self.characters)
-        found = {
-            REWARD: _gap(self.reward),
-            RATIO_MEAN: _gap((self.logp - self.ref_logp) / self.length),
-            POLICY: _gap(self.logp),
-            POLICY_MEAN: _gap(self.logp / self.length),
-            REFERENCE: _gap(self.ref_logp),
-            REFERENCE_MEAN: _gap(self.ref_logp / self.length),
-            LONGER: longer,
-            SHORTER: -longer,
-        }
-        rankings = {name: (margins, everywhere) for name, margins in found.items()}
+        rankings = {name: (_gap(values), everywhere) for name, values in scorings(self).items()}
         if (self.shown != 0).any():
             rankings[FIRST] = self.shown, self.shown != 0
         return rankings
 
+    def measure(self, seed: int = 0) -> dict[str, Any]:
+        """Accuracy by every ranking, paired differences, calibration, margin and displacement of these self."""
+        rankings, clusters = self.rankings, self.clusters
+        right = {name: preferred(margins) for name, (margins, _) in rankings.items()}
+        drift, margin = self.logp - self.ref_logp, _gap(self.reward)
+        return {
+            "accuracy": {
+                name: share(right[name][known], clusters[known]).as_dict() for name, (_, known) in rankings.items()
+            },
+            "difference": {
+                f"{a} - {b}": difference(right[a][both], right[b][both], clusters[both], seed)
+                for a, b in PAIRED
+                if b in rankings and (both := rankings[a][1] & rankings[b][1]).any()
+            },
+            "calibration": calibration(margin, clusters, seed=seed),
+            "margins": {**histogram(margin), "mean": mean(margin, clusters, seed).as_dict()},
+            "displacement": {
+                "chosen": mean(drift[:, 0], clusters, seed).as_dict(),
+                "rejected": mean(drift[:, 1], clusters, seed).as_dict(),
+                "chosen_fell": share((drift[:, 0] < 0).astype(float), clusters).as_dict(),
+            },
+        }
 
-def measure(pairs: Pairs, seed: int = 0) -> dict[str, Any]:
-    """Accuracy by every ranking, paired differences, calibration, margin and displacement of these pairs."""
-    rankings, clusters = pairs.rankings, pairs.clusters
-    right = {name: preferred(margins) for name, (margins, _) in rankings.items()}
-    drift, margin = pairs.logp - pairs.ref_logp, _gap(pairs.reward)
+
+def scorings(rows: Any) -> dict[str, Array]:
+    """Each way to score a response of these pairs or single ones: arrays of the shape of `rows.reward`."""
+    longer = rows.characters
     return {
-        "accuracy": {
-            name: share(right[name][known], clusters[known]).as_dict() for name, (_, known) in rankings.items()
-        },
-        "difference": {
-            f"{a} - {b}": difference(right[a][both], right[b][both], clusters[both], seed)
-            for a, b in PAIRED
-            if b in rankings and (both := rankings[a][1] & rankings[b][1]).any()
-        },
-        "calibration": calibration(margin, clusters, seed=seed),
-        "margins": {**histogram(margin), "mean": mean(margin, clusters, seed).as_dict()},
-        "displacement": {
-            "chosen": mean(drift[:, 0], clusters, seed).as_dict(),
-            "rejected": mean(drift[:, 1], clusters, seed).as_dict(),
-            "chosen_fell": share((drift[:, 0] < 0).astype(float), clusters).as_dict(),
-        },
+        REWARD: rows.reward,
+        RATIO_MEAN: (rows.logp - rows.ref_logp) / rows.length,
+        POLICY: rows.logp,
+        POLICY_MEAN: rows.logp / rows.length,
+        REFERENCE: rows.ref_logp,
+        REFERENCE_MEAN: rows.ref_logp / rows.length,
+        LONGER: longer,
+        SHORTER: -longer,
     }
 
 
@@ -144,64 +145,6 @@ def idealised_accuracy(
             "gap": mean(ideal - observed[inside], clusters, seed).as_dict(),
         }
     return found
-
-
-def sliced(
-    pairs: Pairs, columns: Mapping[str, Sequence[Any]], cluster_by: str, seed: int = 0
-) -> tuple[list[dict[str, Any]], dict[str, int]]:
-    """Every figure by the values of every column, and the columns that have too many values, with how many.
-
-    columns: values [N], None where a row has none. Within a slice by the cluster itself there is one cluster only, and
-    what is said is said of that cluster: there rows are the units.
-    """
-    found = []
-    groups, left_out = parts({"length": _quarters(pairs), SIDES: _sides(pairs), **columns}, always=(SIDES,))
-    for name, value, inside in groups:
-        part = pairs.part(inside)
-        if name == cluster_by:
-            part = replace(part, clusters=np.arange(len(inside)))
-        figures = measure(part, seed)
-        for drawn in ("table", "counts", "edges"):
-            figures["calibration"].pop(drawn, None)
-            figures["margins"].pop(drawn, None)
-        about = {"by": name, "value": value, "n": len(inside), "clusters": len(np.unique(part.clusters))}
-        found.append({**about, "small": len(inside) < SMALL, **figures})
-    return found, left_out
-
-
-def parts(
-    columns: Mapping[str, Sequence[Any]], always: Sequence[str] = ()
-) -> tuple[list[tuple[str, str, list[int]]], dict[str, int]]:
-    """Column, value and rows of each part, and the columns that have too many values, with how many.
-
-    columns: values [N], None where a row has none. A column of one value is no division, but for those named always.
-
-    >>> parts({"topic": ["tea", "rain", None, "tea"], "language": ["en"] * 4})
-    ([('topic', 'rain', [1]), ('topic', 'tea', [0, 3])], {})
-    """
-    found, left_out = [], {}
-    for name, values in columns.items():
-        places: dict[str, list[int]] = defaultdict(list)
-        for i, value in enumerate(values):
-            if value is not None:
-                places[str(value)].append(i)
-        if len(places) > MOST_SLICES:
-            left_out[name] = len(places)
-        elif len(places) > 1 or name in always:
-            found += [(name, value, inside) for value, inside in sorted(places.items())]
-    return found, left_out
-
-
-def _quarters(pairs: Pairs) -> list[str]:
-    longest = pairs.length.max(1)
-    bands = np.searchsorted(np.quantile(longest, [0.25, 0.5, 0.75]), longest, side="left")
-    return [f"quarter {band + 1} of 4" for band in bands]
-
-
-def _sides(pairs: Pairs) -> list[str]:
-    ours, other = pairs.characters[:, 0], pairs.characters[:, 1]
-    like = np.maximum(ours, other) <= (1 + CLOSE) * np.minimum(ours, other)
-    return [str(v) for v in np.where(like, LIKE, np.where(ours > other, "preferred is longer", "preferred is shorter"))]
 
 
 def _gap(values: Array) -> Array:

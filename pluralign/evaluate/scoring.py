@@ -1,4 +1,4 @@
-"""Held-out pairs under the policy and its reference."""
+"""Held-out rows under the policy and its reference."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from pluralign.errors import FeedbackError
 from pluralign.evaluate.figures import Array
 from pluralign.feedback import Feedback
-from pluralign.objectives import Need, dpo
+from pluralign.objectives import Need, dpo, kto
 from pluralign.policy.batch import TokenBatch
 from pluralign.policy.encode import Encoder
 from pluralign.policy.logprobs import LogProbs, logprobs
@@ -22,15 +22,17 @@ from pluralign.train.run import Run
 
 
 @dataclass
-class PairScores:
-    """N pairs, the preferred response first. All arrays are [N, 2]; `index` [N] is the row of the feedback.
+class Scores:
+    """N pairs, the preferred response first, or N single responses: all arrays are [N, 2] or [N, 1].
 
-    reward: the objective's implied reward. logp, ref_logp: sums over tokens. length: tokens. beta: how strongly the
+    index: rows of the feedback [N]. sign: +1 preferred or good, -1 other or bad. reward: the objective's implied
+    reward. logp, ref_logp: sums over tokens. length: tokens. beta: how strongly the
     objective holds the policy to its reference, None where it does not. stated: each row's chance of its preferred
     response, None where it has none.
     """
 
     index: Array
+    sign: Array
     reward: Array
     logp: Array
     ref_logp: Array
@@ -41,23 +43,27 @@ class PairScores:
 
 
 @torch.no_grad()
-def score_pairs(
+def score_rows(
     run: Run,
     feedback: Feedback,
     model: Any,
     reference: Any,
     tokenizer: Any,
     *,
+    thumbs: bool = False,
     batch_size: int = 16,
     progress: Callable[[int], None] = lambda _: None,
-) -> PairScores:
-    """Score every usable pair with the limits and the objective of the run, on an accelerator where there is one."""
+) -> Scores:
+    """Score every usable pair, or with thumbs every labelled response, with the limits and the objective of the run.
+
+    On an accelerator where there is one.
+    """
     options = run.config["options"]
     encoder = Encoder(
         tokenizer, max_length=options.get("max_length", 1024), truncation=options.get("truncation", "keep_end")
     )
-    # DPO's view of a row is the plain pair, whatever the run was trained on.
-    prepared = prepare(feedback.without("margin", "beta"), dpo, encoder)
+    # DPO's view of a row is the plain pair, KTO's the labelled response, whatever the run was trained on.
+    prepared = prepare(feedback.without("margin", "beta"), kto if thumbs else dpo, encoder)
     # Training learns from a chance of one half; there is no side of it that a ranking could get right.
     even = [row for row in prepared.rows if row.probability == 0.5]
     if even:
@@ -67,7 +73,7 @@ def score_pairs(
         raise FeedbackError(f"none of the {len(feedback):,} rows prefers one response; there is nothing to rank")
     examples = Examples(prepared.rows)
     goal, goal_options = run.objective, run.objective_options
-    parts: dict[str, list[torch.Tensor]] = {"reward": [], "logp": [], "ref_logp": [], "length": []}
+    parts: dict[str, list[torch.Tensor]] = {"sign": [], "reward": [], "logp": [], "ref_logp": [], "length": []}
     for each in (model, reference):
         each.to(torch.accelerator.current_accelerator(check_available=True) or "cpu").eval()
     prompt = Need.PROMPT in goal.needs(**goal_options)
@@ -77,6 +83,7 @@ def score_pairs(
         inputs["ref_logp"] = _scored(reference, inputs["tokens"]).logp
         scored = _scored(model, inputs["tokens"], prompt)
         batch = policy_batch(inputs, scored, None)
+        parts["sign"].append(inputs["sign"])
         parts["reward"].append(goal.score(batch, **goal_options).values)
         parts["logp"].append(scored.logp)
         parts["ref_logp"].append(inputs["ref_logp"])
@@ -84,7 +91,7 @@ def score_pairs(
         progress(start + len(items))
     arrays = {name: torch.cat(values).double().cpu().numpy() for name, values in parts.items()}
     held = Need.REFERENCE in goal.needs(**goal_options)
-    return PairScores(
+    return Scores(
         index=np.array([row.index for row in prepared.rows]),
         prepared=prepared,
         beta=goal_options.get("beta") if held else None,

@@ -24,7 +24,7 @@ def side_by_side(evaluated: Mapping[str, Mapping[str, Any]]) -> list[dict[str, A
         return found.setdefault(prompt, {"prompt": prompt, "pairs": [], "samples": []})
 
     for name, figures in evaluated.items():
-        for pair in figures["pairs"]:
+        for pair in figures.get("pairs", []):
             pairs = of(pair["prompt"])["pairs"]
             texts = (pair["chosen"], pair["rejected"])
             known = next((p for p in pairs if (p["chosen"], p["rejected"]) == texts), None)

@@ -105,7 +105,9 @@ def _described(run: Run, name: str, evaluation: str) -> dict[str, Any]:
     if evaluations:
         missing = f"No evaluation is called {evaluation}; there are: {', '.join(evaluations)} (--evaluation)."
     if figures is not None:
-        figures.setdefault("generations", None)
+        # What single responses do not give, and what evaluate may leave out.
+        for part, nothing in (("generations", None), ("calibration", None), ("margins", None), ("idealised", {})):
+            figures.setdefault(part, nothing)
     return {
         "name": name,
         "objective": config["objective"],
@@ -119,7 +121,7 @@ def _described(run: Run, name: str, evaluation: str) -> dict[str, Any]:
         "like": like_length(figures) if figures else None,
         "verdict": verdict(figures) if figures else missing,
         "warnings": [*_troubles(run.finished, data, metrics), *(warnings(figures) if figures else [])],
-        "margin_labels": _bin_labels(figures["margins"]) if figures else [],
+        "margin_labels": _bin_labels(figures["margins"]) if figures and figures["margins"] else [],
         "facts": _facts(run),
         "dump": json.dumps({"config": config, "data": data}, indent=1, ensure_ascii=False),
     }

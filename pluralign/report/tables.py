@@ -9,8 +9,9 @@ from typing import Any
 
 import polars as pl
 
-from pluralign.evaluate.figures import difference, preferred
-from pluralign.evaluate.measures import LIKE, POLICY, POLICY_MEAN, RATIO_MEAN, REWARD, SIDES
+from pluralign.evaluate.figures import auc_difference, difference, preferred
+from pluralign.evaluate.measures import POLICY, POLICY_MEAN, RATIO_MEAN, REWARD
+from pluralign.evaluate.slices import LIKE, SIDES
 
 OWN = (REWARD, RATIO_MEAN, POLICY, POLICY_MEAN)
 """Rankings that a run makes itself; the others are the same for all runs that share a reference and rows."""
@@ -61,21 +62,26 @@ def against_first(evaluated: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]
     base = _scores(first["rows"])
     found: list[dict[str, Any]] = []
     for run in others:
-        theirs = _scores(run["rows"])
+        other = _scores(run["rows"])
         same = run["figures"]["data"]["fingerprint"] == first["figures"]["data"]["fingerprint"]
-        if base is None or theirs is None or not same:
+        if base is None or other is None or not same:
             continue
-        both = base.join(theirs, on="row", how="inner", suffix="_other").sort("row")
+        both = base.join(other, on="row", how="inner", suffix="_other").sort("row")
         if len(both):
-            ours, base_right = both["right_other"].to_numpy(), both["right"].to_numpy()
-            figure = difference(ours, base_right, both["cluster"].to_numpy())
+            ours, theirs, clusters = (both[name].to_numpy() for name in ("score_other", "score", "cluster"))
+            if "good" in both.columns:
+                figure = auc_difference(ours, theirs, both["good"].to_numpy(), clusters)
+            else:
+                figure = difference(preferred(ours), preferred(theirs), clusters)
             found.append({"who": run["name"], "first": first["name"], "figure": figure})
     return found
 
 
 def _scores(path: Path) -> pl.DataFrame | None:
+    # Of pairs the margin, of single responses the reward.
     if not path.is_file():
         return None
     rows = pl.read_parquet(path)
-    margin = (rows["reward_chosen"] - rows["reward_rejected"]).to_numpy()
-    return rows.select("row", "cluster").with_columns(right=preferred(margin))
+    if "good" in rows.columns:
+        return rows.select("row", "cluster", "good", score="reward")
+    return rows.select("row", "cluster", score=pl.col("reward_chosen") - pl.col("reward_rejected"))

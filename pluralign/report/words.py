@@ -34,6 +34,10 @@ def verdict(figures: Figures) -> str:
     accuracy, gain = figures["accuracy"], gains(figures)
     ours, rival = accuracy[REWARD], rivals(figures)
     says = f"It ranks the preferred response first in {percent(ours)} of {ours['n']:,} held-out pairs"
+    if figures["kind"] == "thumbs":
+        says = (
+            f"It ranks a good response above a bad one in {percent(ours)} of cases (AUC of {ours['n']:,} held-out rows)"
+        )
     if not (above(ours, 0.5) or below(ours, 0.5)):
         says += ", which is not clear of chance."
     else:
@@ -51,23 +55,24 @@ def warnings(figures: Figures) -> list[str]:
     found = []
     n, clusters = figures["n"], figures["clusters"]
     if n < 100:
-        found.append(f"Few rows: {n:,} pairs in {clusters:,} clusters, so intervals are wide.")
+        found.append(f"Few rows: {n:,} {figures['kind']} in {clusters:,} clusters, so intervals are wide.")
     if clusters < 10:
         # Resampling a handful of clusters cannot show how different an unseen one may be.
         found.append(
             f"Few clusters: {clusters:,} by {figures['cluster_by']}, so intervals are wide, and rough even so."
         )
+    liked = "preferred" if figures["kind"] == "pairs" else "good"
     moved, fell = figures["displacement"]["chosen"], figures["displacement"]["chosen_fell"]
     if below(moved, 0) or above(fell, 0.5):
         found.append(
-            f"Likelihood displacement: the preferred response became less likely in {percent(fell)} of pairs; "
-            f"its log-prob moved by {spelled(moved, 1, '+')} nats on average over all."
+            f"Likelihood displacement: {percent(fell)} of {liked} responses became less likely; their log-prob "
+            f"moved by {spelled(moved, 1, '+')} nats on average over all."
         )
     if not above(gains(figures)["length"], 0) and above(figures["accuracy"][REWARD], 0.5):
         liking = "long" if rivals(figures)["length"] == LONGER else "short"
         found.append(f"What it learnt is not shown to be more than a liking for {liking} responses.")
-    ece = figures["calibration"]["ece"]
-    if above(ece, 0.1):
+    ece = figures["calibration"]["ece"] if figures["kind"] == "pairs" else None
+    if ece and above(ece, 0.1):
         found.append(f"Its margins are no probabilities: their sigmoid is off by {percent(ece)} on average.")
     return found + _about_samples(figures.get("generations"))
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 import pluralign
 from pluralign.cli import app
-from pluralign.errors import FeedbackError, OptionError, PluralignError
+from pluralign.errors import FeedbackError, OptionError
 from pluralign.train.run import Run
 
 KIND = ["thank you dear friend", "with warm regards", "how lovely of you"]
@@ -372,10 +372,56 @@ def test_an_unfinished_run_says_how_to_finish_it(run, tmp_path):
         pluralign.evaluate(folder)
 
 
-def test_feedback_without_pairs_is_refused_in_a_sentence(run):
-    thumbs = [{"prompt": "write", "completion": "thanks", "label": True}] * 3
-    with pytest.raises(PluralignError, match="pairs"):
-        pluralign.evaluate(run, thumbs, samples=0, name="bad")
+def thumbs(n: int) -> list[dict[str, Any]]:
+    """Kind words are good, cold ones are bad; one response a prompt."""
+    return [
+        {"prompt": row["prompt"], "completion": row["chosen" if i % 2 else "rejected"], "label": bool(i % 2)}
+        for i, row in enumerate(pairs(n, seed=9))
+    ]
+
+
+@pytest.mark.parametrize("objective", ["kto", "bco"])
+def test_runs_on_thumbs_are_judged_on_thumbs(objective, tmp_path):
+    rows = [{**row, "topic": "xyz"[i % 3]} for i, row in enumerate(thumbs(120))]
+    trained = pluralign.align(
+        rows, "lab:tiny", objective, output_dir=tmp_path / objective, eval_data=0.4, **QUICK | {"learning_rate": 2e-3}
+    )
+    evaluation = pluralign.evaluate(trained, samples=3, max_new_tokens=4, slices=["meta.topic"])
+    figures = evaluation.figures
+    assert figures["kind"] == "thumbs"
+    assert f"{figures['n']} held-out thumbs" in str(evaluation)
+    assert "AUC, implicit reward: " in str(evaluation)
+    scores = pl.read_parquet(trained.path / "evaluation" / "heldout.parquet")
+    good, bad = (scores.filter(pl.col("good") == side)["reward"].to_numpy() for side in (True, False))
+    assert figures["good"] == len(good)
+    counted = np.mean([np.sign(g - b) / 2 + 0.5 for g in good for b in bad])
+    ours = figures["accuracy"]["implicit reward"]
+    assert ours["value"] == pytest.approx(counted)
+    assert ours["low"] > 0.7
+    assert figures["displacement"]["chosen"]["low"] > figures["displacement"]["rejected"]["high"]
+    assert figures["generations"]["n"] == 3
+    assert {s["value"] for s in figures["slices"] if s["by"] == "meta.topic"} == set("xyz")
+    assert pluralign.report(trained).is_file()
+
+
+def test_slices_of_thumbs_that_all_point_one_way_are_named(run):
+    rows = [{**row, "topic": "praise" if row["label"] else "xy"[i % 4 // 2]} for i, row in enumerate(thumbs(40))]
+    rows[0]["topic"] = "praise"
+    figures = pluralign.evaluate(run, rows, samples=0, name="topics", slices=["meta.topic"]).figures
+    assert [s["value"] for s in figures["slices"] if s["by"] == "meta.topic"] == ["praise"]
+    assert figures["slices_alike"]["meta.topic"] == ["x", "y"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ([{"prompt": f"write {i}", "completion": f"thanks {i}", "label": True} for i in range(3)], "same way"),
+        ([{"prompt": f"write {i}", "completion": f"thanks {i}"} for i in range(3)], "3 texts; give it pairs"),
+    ],
+)
+def test_feedback_that_ranks_nothing_is_refused_in_a_sentence(run, rows, says):
+    with pytest.raises(FeedbackError, match=says):
+        pluralign.evaluate(run, rows, samples=0, name="bad")
 
 
 @pytest.mark.parametrize("objective", ["simpo", "kto"])

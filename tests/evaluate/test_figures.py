@@ -22,7 +22,8 @@ from pluralign.evaluate.figures import (
     share,
     spelled,
 )
-from pluralign.evaluate.measures import LONGER, POLICY, REWARD, Pairs, measure, sliced
+from pluralign.evaluate.measures import LONGER, POLICY, REWARD, Pairs
+from pluralign.evaluate.slices import sliced
 from pluralign.intervals import wilson
 from pluralign.objectives import PolicyBatch, dpo
 
@@ -181,7 +182,7 @@ def test_a_policy_may_be_right_by_reward_in_every_pair_and_by_likelihood_in_none
     logp = ref + np.array([5.0, -5.0])
     ones = np.ones((n, 2))
     pairs = Pairs(0.1 * (logp - ref), logp, ref, ones, ones, np.zeros(n), alone(n))
-    found = measure(pairs)["accuracy"]
+    found = pairs.measure()["accuracy"]
     assert (found[REWARD]["value"], found[POLICY]["value"]) == (1.0, 0.0)
 
 
@@ -193,7 +194,7 @@ def pairs(n: int, *, logp: list[float], ref: list[float], length: list[float], c
 
 def test_a_sum_over_more_tokens_may_rank_what_the_mean_does_not():
     # Log-ratios +8 over 20 tokens and +3 over 5: more in sum, less a token.
-    found = measure(pairs(12, logp=[-32, -7], ref=[-40, -10], length=[20, 5], characters=[80, 20]))["accuracy"]
+    found = pairs(12, logp=[-32, -7], ref=[-40, -10], length=[20, 5], characters=[80, 20]).measure()["accuracy"]
     assert (found[REWARD]["value"], found["mean log-ratio"]["value"]) == (1.0, 0.0)
 
 
@@ -203,14 +204,14 @@ def test_pairs_of_like_length_stand_apart_from_those_that_length_explains():
     # Half of the pairs are of like length (120 characters against 100), and the reward gets every other of them right.
     both.characters[n:] = [100, 120]
     both.reward[n::2] = [0, 1]
-    slices, _ = sliced(both, {}, "prompt")
+    slices = sliced(both, {}, "prompt")["slices"]
     found = {s["value"]: s for s in slices if s["by"] == "longer side"}
     assert {value: s["n"] for value, s in found.items()} == {"of like length": n, "preferred is longer": n}
     assert found["preferred is longer"]["accuracy"][REWARD]["value"] == 1
     assert found["preferred is longer"]["accuracy"][LONGER]["value"] == 1
     assert found["of like length"]["accuracy"][REWARD]["value"] == 0.5
     # All pairs of one kind: they are still said to be.
-    (only,) = (s for s in sliced(both.part(slice(n, None)), {}, "prompt")[0] if s["by"] == "longer side")
+    (only,) = (s for s in sliced(both.part(slice(n, None)), {}, "prompt")["slices"] if s["by"] == "longer side")
     assert (only["value"], only["n"]) == ("of like length", n)
 
 
@@ -240,7 +241,7 @@ def test_pairs_that_all_differ_alike_prove_no_more_than_their_number():
 def test_first_shown_is_compared_where_places_are_known():
     found = pairs(8, logp=[-9, -12], ref=[-10, -10], length=[9, 9], characters=[60, 20])
     found.shown[:3] = [1, -1, -1]
-    versus = measure(found)["difference"]["implicit reward - first shown wins"]
+    versus = found.measure()["difference"]["implicit reward - first shown wins"]
     assert (versus["n"], versus["ahead"], versus["behind"]) == (3, 2, 0)
     found.shown[:] = 0
-    assert "implicit reward - first shown wins" not in measure(found)["difference"]
+    assert "implicit reward - first shown wins" not in found.measure()["difference"]

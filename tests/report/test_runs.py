@@ -58,6 +58,7 @@ DISPLACEMENT: dict[str, Any] = {
 FIGURES: dict[str, Any] = {
     "layout": LAYOUT,
     "name": "heldout",
+    "kind": "pairs",
     "n": 400,
     "clusters": 200,
     "cluster_by": "prompt",
@@ -99,6 +100,7 @@ FIGURES: dict[str, Any] = {
         },
     ],
     "slices_left_out": {"annotator": 311},
+    "slices_alike": {},
     "pairs": [{"prompt": "<script>alert(1)</script>", "chosen": "a & b", "rejected": "</div>", "margin": 0.3}],
     "generations": {
         "n": 64,
@@ -262,7 +264,11 @@ def test_nothing_is_warned_of_without_cause():
         (("n",), 60, "Few rows: 60 pairs"),
         (("clusters",), 4, "4 by prompt, so intervals are wide, and rough even so"),
         (("displacement", "chosen"), number(-2.0, -3.0, -1.0), "Likelihood displacement"),
-        (("displacement", "chosen_fell"), number(0.7, 0.6, 0.8), "70.0% [60.0, 80.0] of pairs"),
+        (
+            ("displacement", "chosen_fell"),
+            number(0.7, 0.6, 0.8),
+            "70.0% [60.0, 80.0] of preferred responses became less likely",
+        ),
         (("calibration", "ece"), number(0.2, 0.15, 0.25), "no probabilities"),
         (("generations", "length", "policy"), number(80, 70, 90), "grew from 38 [34, 42] to 80 [70, 90] tokens"),
         (("generations", "length", "policy"), number(8, 7, 9), "shrank from 38 [34, 42] to 8 [7, 9] tokens"),
@@ -381,6 +387,47 @@ def test_what_is_the_same_for_all_runs_stands_there_once(tmp_path):
     assert table.count("shorter wins") == 1
     assert table.count("policy mean log-prob") == 2
     assert "all runs" in table
+
+
+THUMBS: dict[str, Any] = {
+    name: value for name, value in FIGURES.items() if name not in ("calibration", "margins", "idealised", "pairs")
+} | {
+    "kind": "thumbs",
+    "good": 190,
+    "difference": {name: number(0.05, 0.01, 0.09) | {"p": 0.02} for name in DIFFERENCE},
+    "slices": [FIGURES["slices"][0]],
+    "slices_alike": {"source": ["praise.csv"]},
+}
+
+
+def test_thumbs_are_spoken_of_as_such(tmp_path):
+    page = words(pluralign.report(make_run(tmp_path / "kto", THUMBS, objective="kto")).read_text())
+    for said in (
+        "ranks a good response above a bad one in 68.0% [63.0, 72.0] of cases (AUC of 400 held-out rows)",
+        "400 thumbs",
+        "how often a good response is ranked above a bad one",
+        "better +0.050 [+0.010, +0.090] p = 0.020",
+        "nothing can be ranked, by source: praise.csv",
+        "Because.",
+    ):
+        assert said in page
+    assert "Calibration and margins" not in page
+    moved = copy.deepcopy(THUMBS)
+    moved["displacement"]["chosen_fell"] = number(0.7, 0.6, 0.8)
+    assert "70.0% [60.0, 80.0] of good responses became less likely" in warnings(moved)[0]
+
+
+def test_runs_judged_on_the_same_thumbs_are_compared_by_auc(tmp_path):
+    a, b = make_run(tmp_path / "a", THUMBS), make_run(tmp_path / "b", THUMBS)
+    good = [True, False] * 20
+    for run, reward in ((a, [0.0] * 40), (b, [float(g) for g in good])):
+        table = {"row": range(40), "cluster": range(40), "good": good, "reward": reward}
+        pl.DataFrame(table).write_parquet(run.path / "evaluation" / "heldout.parquet")
+    page = pluralign.report(a, b, out=tmp_path / "ab.html")
+    (found,) = json.loads(page.with_suffix(".json").read_text())["against_first"]
+    assert found["figure"]["value"] == pytest.approx(0.5)  # from a coin to all right
+    assert 0 < found["figure"]["low"] < 0.5
+    assert "implicit reward: b - a" in words(page.read_text())
 
 
 def test_an_evaluation_of_another_layout_is_to_be_made_anew(tmp_path):
