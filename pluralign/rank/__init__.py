@@ -2,9 +2,12 @@
 
 from pluralign._callable import make_callable
 from pluralign.rank.bradley_terry import BradleyTerry
+from pluralign.rank.elo import Elo
+from pluralign.rank.glicko2 import Glicko2
 from pluralign.rank.leaderboard import Leaderboard
 from pluralign.rank.newton import NotConverged
 from pluralign.rank.ranking import rank
+from pluralign.rank.trueskill import TrueSkill
 from pluralign.rank.votes import BOTH_BAD, LEFT, RIGHT, TIE, Counts, Votes
 
 __all__ = [
@@ -14,8 +17,11 @@ __all__ = [
     "TIE",
     "BradleyTerry",
     "Counts",
+    "Elo",
+    "Glicko2",
     "Leaderboard",
     "NotConverged",
+    "TrueSkill",
     "Votes",
     "rank",
 ]

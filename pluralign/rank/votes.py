@@ -26,6 +26,7 @@ VERDICTS = {
     **{word: _OF_RANKS[ranks] for word, ranks in names.LABELS.items()},
     **dict.fromkeys(names.BOTH_BAD, BOTH_BAD),
 }
+HOME = (("home_team", "away_team"), ("home", "away"))
 FEW = 8
 """Up to so many distinct verdicts it is quicker to look for each than to give every value a code."""
 _PLAIN = (".csv", ".tsv", ".parquet")
@@ -227,6 +228,7 @@ def _from_frame(frame: pl.DataFrame, labels: Mapping[str, str], name: str) -> Vo
         right,
         outcome,
         weight=weight,
+        first=_first(frame) if sides in HOME else None,
         annotator=None if who is None else who[1],
         annotators=() if who is None else who[0],
         prompt=prompt,
@@ -333,6 +335,14 @@ def _weight(frame: pl.DataFrame, name: str) -> NDArray[np.float64]:
             f"{name}, row {row + 1}, field 'weight': {weight[row]} is no weight; use a number of votes, zero or more"
         )
     return np.asarray(weight)
+
+
+def _first(frame: pl.DataFrame) -> NDArray[np.int8] | None:
+    """Who was at home [N]: the left side, or nobody (-1) on neutral ground, where a table says which that was."""
+    if "neutral" not in frame.columns:
+        return None
+    neutral = frame["neutral"].cast(pl.String).str.to_lowercase().is_in(["true", "1", "yes"])
+    return np.where(neutral.fill_null(False).to_numpy(), -1, 0).astype(np.int8)
 
 
 def _days(frame: pl.DataFrame, name: str) -> NDArray[np.float64]:

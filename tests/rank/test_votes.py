@@ -105,3 +105,10 @@ def test_counts_do_not_depend_on_how_they_are_counted(n, m, weighted, seed):
     assert np.allclose(swapped.won, counts.won)
     sparse = Votes([str(i) for i in range(400)], left, right, outcome, weight=weight).counts()
     assert np.allclose(sparse.won, counts.won)
+
+
+def test_nobody_is_at_home_on_neutral_ground():
+    games = {"home_team": ["x", "y"], "away_team": ["y", "z"], "home_score": [1, 0], "away_score": [0, 0]}
+    assert Votes.of(games).first is None
+    for neutral in ([True, False], ["TRUE", "FALSE"], [1, 0]):
+        assert Votes.of({**games, "neutral": neutral}).first.tolist() == [-1, 0]

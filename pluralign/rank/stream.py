@@ -1,0 +1,156 @@
+"""What ratings that follow a stream of votes have in common: items that join, order, weights, one look at each vote."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pluralign.errors import FeedbackError, OptionError
+from pluralign.rank.votes import Votes
+
+Array = NDArray[np.float64]
+VALUE = np.array([1.0, 0.0, 0.5, 0.5])
+"""What the left side gets for each outcome; neither side won where both were bad."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Votes in the order of time: item numbers left, right, the left side's points, side (+1 where the left item was
+    shown first, -1 the right one, 0 unknown), weight, days or None; all [N]. row: [N] the vote each came from."""
+
+    left: NDArray[np.int32]
+    right: NDArray[np.int32]
+    points: Array
+    side: Array
+    weight: Array
+    days: Array | None
+    row: NDArray[np.intp]
+
+
+def sides(votes: Votes) -> Array:
+    """[N] +1 where the left item was shown first, -1 where the right one was, 0 where that is not known.
+
+    Tables without any record of it show their left item first.
+    """
+    if votes.first is None:
+        return np.ones(len(votes))
+    return np.select([votes.first == 0, votes.first == 1], [1.0, -1.0], 0.0)
+
+
+def timed(votes: Votes) -> Array:
+    """The days of votes [N]. Raises `FeedbackError` where there are none, or one is missing."""
+    if votes.days is None:
+        raise FeedbackError("these votes have no time; add a column 'time' with dates, days or rounds")
+    if not np.isfinite(votes.days).all():
+        row = int(np.flatnonzero(~np.isfinite(votes.days))[0])
+        raise FeedbackError(f"vote {row + 1} has no time; fill it in or leave the vote out")
+    return votes.days
+
+
+class Stream(ABC):
+    """Ratings that look at every vote once.
+
+    `fit` starts afresh and `update` goes on; both take anything `Votes.of` takes, sorted by time where there is one
+    (stable, so votes of one day keep their order). After either: `items_`, in the order in which they joined;
+    `scores_` [n] in logits with mean zero; `expected_` [N]: the share of a win that the left side of every vote of
+    the last call was given *before* that vote was seen, which is what an honest log-loss is made of.
+    """
+
+    items_: list[str]
+    expected_: Array
+
+    def fit(self, data: Any) -> Self:
+        """Forget everything and follow these votes."""
+        self.items_ = []
+        self._places: dict[str, int] = {}
+        self._start()
+        return self.update(data)
+
+    def update(self, data: Any) -> Self:
+        """Follow more votes. Items that were never met join; a model that was not fitted starts."""
+        if not hasattr(self, "items_"):
+            return self.fit(data)
+        votes = Votes.of(data)
+        batch = self._batch(votes)
+        expected = np.full(len(votes), np.nan)
+        expected[batch.row] = self._follow(batch)
+        self.expected_ = expected
+        return self
+
+    @property
+    @abstractmethod
+    def scores_(self) -> Array:
+        """[n], in logits, with mean zero."""
+
+    @abstractmethod
+    def _start(self) -> None: ...
+
+    @abstractmethod
+    def _join(self, n: int) -> None:
+        """Make room for n items that were never met."""
+
+    @abstractmethod
+    def _follow(self, batch: Batch) -> Array:
+        """Change the ratings; return what was expected before each vote."""
+
+    def _batch(self, votes: Votes) -> Batch:
+        new = [item for item in votes.items if item not in self._places]
+        for item in new:
+            self._places[item] = len(self.items_)
+            self.items_.append(item)
+        if new:
+            self._join(len(new))
+        code = np.array([self._places[item] for item in votes.items], dtype=np.int32)
+        days = None if votes.days is None else timed(votes)
+        order = np.arange(len(votes)) if days is None else np.argsort(days, kind="stable")
+        weight = np.ones(len(votes)) if votes.weight is None else votes.weight
+        if (weight < 0).any():
+            raise FeedbackError(f"vote {int((weight < 0).argmax()) + 1} has a negative weight")
+        order = order[weight[order] > 0]
+        return Batch(
+            code[votes.left[order]],
+            code[votes.right[order]],
+            VALUE[votes.outcome[order]],
+            sides(votes)[order],
+            weight[order],
+            None if days is None else days[order],
+            order,
+        )
+
+    def index(self, names: ArrayLike) -> NDArray[np.intp]:
+        """Places of items by name, any shape. Raises `OptionError` for a name that was never met."""
+        asked = np.asarray(names, dtype=object)
+        unknown = sorted({str(name) for name in asked.ravel() if name not in self._places})
+        if unknown:
+            raise OptionError(f"'{unknown[0]}' is not among the {len(self.items_):,} items that were rated")
+        return np.array([self._places[name] for name in asked.ravel()], dtype=np.intp).reshape(asked.shape)
+
+    @abstractmethod
+    def predict_proba(self, a: ArrayLike, b: ArrayLike) -> Array:
+        """P(a wins), P(b wins), P(tie) for items by name, [..., 3], at sides that favour neither."""
+
+    def score(self, data: Any) -> float:
+        """Mean log-likelihood a vote, in nats, of votes not to be learnt from; a tie is half a win and half a loss."""
+        votes = Votes.of(data)
+        names = np.array(votes.items, dtype=object)
+        p = self.predict_proba(names[votes.left], names[votes.right])
+        share = p[..., 0] + p[..., 2] / 2
+        return -log_loss(share, VALUE[votes.outcome], votes.weight)
+
+
+def log_loss(expected: Array, points: Array, weight: Array | None = None) -> float:
+    """Mean of -points ln(expected) - (1 - points) ln(1 - expected), in nats; votes without an expectation left out.
+
+    >>> round(log_loss(np.array([0.5, 0.75]), np.array([1.0, 1.0])), 6)  # (ln 2 + ln 4/3) / 2
+    0.490415
+    """
+    known = ~np.isnan(expected)
+    with np.errstate(divide="ignore"):
+        loss = -np.where(points > 0, points * np.log(expected), 0) - np.where(
+            points < 1, (1 - points) * np.log1p(-expected), 0
+        )
+    return float(np.average(loss[known], weights=None if weight is None else weight[known]))
