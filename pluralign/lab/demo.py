@@ -19,7 +19,7 @@ def demo(out: str | Path = "demo", *, seed: int = 0) -> Path:
     from pluralign.evaluate import evaluate
     from pluralign.feedback import read
     from pluralign.report import report
-    from pluralign.train import align
+    from pluralign.train import Run, align
 
     console, out = Console(), Path(out)
     page = out / "report.html"
@@ -51,14 +51,15 @@ def demo(out: str | Path = "demo", *, seed: int = 0) -> Path:
     console.rule("3. Align a small language model, twice")
     held_in, held_out = kept.split(0.25, by="prompt", seed=seed)
     console.print(f"{len(held_in):,} pairs to learn from, {len(held_out):,} of other prompts held out ({clean_file})")
-    runs = []
+    runs: list[Run] = []
     for objective, options in (("dpo", {"learning_rate": 5e-4}), ("simpo", {"learning_rate": 2e-4})):
         folder = out / objective
         training: dict[str, Any] = {"per_device_train_batch_size": 16, "num_train_epochs": 2, "logging_steps": 20}
         runs.append(
             align(
                 held_in,
-                "lab:tiny",
+                # Made once: both runs start from the very same model.
+                str(runs[0].path / "reference") if runs else "lab:tiny",
                 objective,
                 output_dir=folder,
                 eval_data=held_out,
