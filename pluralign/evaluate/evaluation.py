@@ -14,7 +14,7 @@ import polars as pl
 
 from pluralign.errors import FeedbackError, OptionError
 from pluralign.evaluate.figures import Clusters, chance, spelled
-from pluralign.evaluate.measures import LAYOUT, Pairs, idealised_accuracy
+from pluralign.evaluate.measures import LAYOUT, REWARD, Pairs, idealised_accuracy
 from pluralign.evaluate.slices import sliced
 from pluralign.evaluate.thumbs import Thumbs
 from pluralign.feedback import Feedback, Judgement, read
@@ -46,9 +46,8 @@ class Evaluation:
         lines = [f"{held_out}, {f['clusters']:,} {f['cluster_by']} clusters"]
         rate = "accuracy" if f["kind"] == "pairs" else "AUC"
         lines += [f"{rate}, {name}: {spelled(figure)}" for name, figure in f["accuracy"].items()]
-        lines += [
-            f"{name}: {spelled(figure, sign='+')}, {chance(figure['p'])}" for name, figure in f["difference"].items()
-        ]
+        gaps = {name: figure for name, figure in f["difference"].items() if name.startswith(REWARD)}
+        lines += [f"{name}: {spelled(figure, sign='+')}, {chance(figure['p'])}" for name, figure in gaps.items()]
         drawn = f.get("generations") or {}
         lines += [f"{name} of samples: {spelled(drawn[name])}" for name in ("win_rate", "kl") if name in drawn]
         return "\n".join(lines)

@@ -226,7 +226,12 @@ def test_samples_are_measured_by_group_where_all_rows_of_a_prompt_agree(run):
     from dataclasses import replace
 
     rows = [
-        replace(j, source="ab"[i % 2], prompt_id=str(i % 20), meta={"topic": "xyz"[i % 20 % 3], "seen": str(i // 20)})
+        replace(
+            j,
+            source="ab"[i % 2],
+            prompt_id=str(i % 20),
+            meta={"topic": "xyz"[i % 20 % 3], "seen": str((i // 20 + i) % 2)},
+        )
         for i, j in enumerate(judged())
     ]
     # The i-th and the (i+20)-th row share their prompt but for the name in it; make them the same.
