@@ -108,7 +108,7 @@ def page(folder: Path) -> str:
         "![Ratings by people against ratings by GPT-4, with 95% intervals](rank-llmfao.png)",
         "",
         f"Kendall's tau of the two rankings: {tau:.3f}, and between {low:.3f} and {high:.3f} in 95% of samples drawn "
-        "from both sets of votes (people drawn whole). Resampling adds noise, which lowers tau, so that range lies low. "
+        "from both sets of votes (people drawn whole). Resampling adds noise and so lowers tau: that range lies low. "
         "The models named in the picture are those on which people and GPT-4 differ most.",
         "",
         "| | people | GPT-4 |",
