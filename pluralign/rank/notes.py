@@ -42,7 +42,7 @@ def notes(board: Leaderboard) -> list[str]:
     if not board.votes.counts().won[:, TIE:].any():
         tied = "no ties"
     level = f"{board.level:.0%}"
-    notes = [f"{model_name}, {tied}; {len(board.votes):,} votes between {len(model.items_):,} items."]
+    notes = [f"{model_name}, {tied}; {board.votes.total:,.0f} votes between {len(model.items_):,} items."]
     if board.covariance is None:
         notes.append("No intervals were asked for.")
     else:

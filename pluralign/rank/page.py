@@ -34,7 +34,7 @@ def write(board: Leaderboard, path: Path) -> Path:
         most=max(math.ceil(max(ends)), math.floor(min(ends)) + 1),
         digits=0 if board.elo else 3,
         pairs=odd.to_dicts(),
-        votes=len(board.votes),
+        votes=round(board.votes.total),
         parts=len(set(board.model.graph_.component)),
     )
     with whole_file(path) as temporary:

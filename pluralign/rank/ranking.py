@@ -14,6 +14,7 @@ from pluralign.errors import OptionError
 from pluralign.rank.bootstrap import bootstrap
 from pluralign.rank.bradley_terry import BradleyTerry
 from pluralign.rank.leaderboard import ELO, Leaderboard
+from pluralign.rank.scan import scan
 from pluralign.rank.uncertainty import LARGEST
 from pluralign.rank.votes import Votes, encoded
 
@@ -57,7 +58,8 @@ def rank(
     >>> board.table["item"].to_list()
     ['x', 'y']
     """
-    votes = Votes.of(data, columns, labels)
+    alike = by is None and not order and not covariates and weights == "votes"
+    votes = (scan(data, columns, labels) if alike else None) or Votes.of(data, columns, labels)
     if by is not None:
         return {
             value: rank(

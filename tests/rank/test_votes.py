@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import pluralign
 from pluralign.errors import FeedbackError
-from pluralign.rank import BOTH_BAD, LEFT, RIGHT, TIE, Votes
+from pluralign.rank import BOTH_BAD, LEFT, RIGHT, TIE, Votes, scan
 
 
 def test_common_column_names_and_verdicts_are_understood(tmp_path):
@@ -112,3 +112,22 @@ def test_nobody_is_at_home_on_neutral_ground():
     assert Votes.of(games).first is None
     for neutral in ([True, False], ["TRUE", "FALSE"], [1, 0]):
         assert Votes.of({**games, "neutral": neutral}).first.tolist() == [-1, 0]
+
+
+def test_a_large_file_is_counted_as_it_streams_by(tmp_path, monkeypatch):
+    rng = np.random.default_rng(1)
+    names = np.array(["a", "b", "c"])
+    left = rng.integers(3, size=500)
+    right = (left + 1 + rng.integers(2, size=500)) % 3
+    verdict = np.array(["left", "right", "tie"])[rng.integers(3, size=500)]
+    pl.DataFrame({"x": names[left], "right": names[right], "label": verdict}).write_parquet(tmp_path / "votes.parquet")
+    whole = Votes.of(tmp_path / "votes.parquet", {"left": "x"})
+    assert scan.scan(tmp_path / "votes.parquet", {"left": "x"}) is None
+    monkeypatch.setattr(scan, "MANY", 100)
+    streamed = scan.scan(tmp_path / "votes.parquet", {"left": "x"})
+    assert len(streamed) == len({*zip(left, right, verdict, strict=True)})
+    assert np.array_equal(streamed.counts().won, whole.counts().won)
+    boards = [pluralign.rank(tmp_path / "votes.parquet", columns={"left": "x"}, cluster=None) for _ in range(2)]
+    monkeypatch.setattr(scan, "MANY", 10_000)
+    boards.append(pluralign.rank(tmp_path / "votes.parquet", columns={"left": "x"}))
+    assert boards[0].table.equals(boards[2].table)
