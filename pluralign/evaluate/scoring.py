@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,14 @@ from pluralign.errors import FeedbackError
 from pluralign.evaluate.figures import Array
 from pluralign.feedback import Feedback
 from pluralign.objectives import Need, dpo, kto
-from pluralign.policy.batch import TokenBatch
+from pluralign.objectives.step import moved
 from pluralign.policy.encode import Encoder
-from pluralign.policy.logprobs import LogProbs, logprobs
-from pluralign.train.batches import Examples, batch_of, policy_batch
+from pluralign.policy.logprobs import logprobs
+from pluralign.policy.statistics import Reference
+from pluralign.train.batches import Examples, batch_of
 from pluralign.train.data import Prepared, prepare
 from pluralign.train.run import Run
+from pluralign.train.scorer import LIVE, Scorer, joint_logprobs
 
 
 @dataclass
@@ -76,18 +78,23 @@ def score_rows(
     parts: dict[str, list[torch.Tensor]] = {"sign": [], "reward": [], "logp": [], "ref_logp": [], "length": []}
     for each in (model, reference):
         each.to(torch.accelerator.current_accelerator(check_available=True) or "cpu").eval()
-    prompt = Need.PROMPT in goal.needs(**goal_options)
+    live = Reference(reference)
+    needs = goal.needs(**goal_options) & (LIVE | {Need.PROMPT, Need.JOINT})  # what a reward may be made of
+    scorer = Scorer(needs, None, live, options.get("feature_layer", -1))
     for start in range(0, len(examples), batch_size):
         items = [examples[i] for i in range(start, min(start + batch_size, len(examples)))]
         inputs = batch_of(items, pad_id=tokenizer.pad_token_id)
-        inputs["ref_logp"] = _scored(reference, inputs["tokens"]).logp
-        scored = _scored(model, inputs["tokens"], prompt)
-        batch = policy_batch(inputs, scored, None)
+        theirs = inputs["tokens"].to(reference.device)
+        inputs["ref_logp"] = logprobs(reference, theirs).logp.cpu()
+        if Need.JOINT in needs:
+            inputs["ref_joint_logp"] = joint_logprobs(reference, theirs)[1].cpu()
+        inputs["tokens"] = inputs["tokens"].to(model.device)
+        batch = moved(scorer(model, inputs, {}), "cpu")
         parts["sign"].append(inputs["sign"])
         parts["reward"].append(goal.score(batch, **goal_options).values)
-        parts["logp"].append(scored.logp)
+        parts["logp"].append(batch.logp)
         parts["ref_logp"].append(inputs["ref_logp"])
-        parts["length"].append(scored.length)
+        parts["length"].append(inputs["tokens"].length.cpu())
         progress(start + len(items))
     arrays = {name: torch.cat(values).double().cpu().numpy() for name, values in parts.items()}
     held = Need.REFERENCE in goal.needs(**goal_options)
@@ -97,17 +104,4 @@ def score_rows(
         beta=goal_options.get("beta") if held else None,
         stated=[row.probability for row in prepared.rows],
         **arrays,
-    )
-
-
-def _scored(model: Any, tokens: TokenBatch, prompt: bool = False) -> LogProbs:
-    """Log-probs on the CPU, wherever the model is."""
-    found = logprobs(model, tokens.to(model.device), prompt=prompt)
-    return replace(
-        found,
-        logp=found.logp.cpu(),
-        length=found.length.cpu(),
-        token_logp=found.token_logp.cpu(),
-        prompt_logp=None if found.prompt_logp is None else found.prompt_logp.cpu(),
-        prompt_length=None if found.prompt_length is None else found.prompt_length.cpu(),
     )

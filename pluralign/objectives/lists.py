@@ -69,7 +69,7 @@ def _tree_score(batch: PolicyBatch, *, beta: Array | float, **_: Any) -> Scores:
     paper="Liao et al. 2024, TPO: Aligning Large Language Models with Multi-branch & Multi-step Preference Trees",
     arxiv="2410.12854",
     score=_tree_score,
-    needs={Need.REFERENCE, Need.TOKENS, Need.TOKEN_WEIGHTS},
+    needs={Need.REFERENCE, Need.TOKENS, Need.STEP_WEIGHTS},
     rows=LISTS,
 )
 def tree_tpo(batch: PolicyBatch, *, beta: Positive = 0.1) -> Array:
@@ -77,7 +77,8 @@ def tree_tpo(batch: PolicyBatch, *, beta: Positive = 0.1) -> Array:
 
     Branches of a reasoning tree as a rated list, each step weighted by a_k: tokens.reward_weight, the same for all
     tokens of a step. As described by the authors' code, a is 1 + the cosine between the step's mean hidden state and
-    the best branch's at the same step; their two versions differ, so the weights are yours to give. All 1 is lipo.
+    the best branch's at the same step, which is what align computes, an assistant's turn being a step; their two
+    versions differ, so other weights are yours to give. All 1 is lipo.
 
     Use it for sampled solutions with values from a verifier, where branches share their beginnings.
     """

@@ -53,6 +53,8 @@ class Need(StrEnum):
     """Which of the assistant's turns each token belongs to (`tokens.turn`)."""
     TOKEN_WEIGHTS = "token weights"
     """How much each token's log-ratio counts, and its KL (`tokens.reward_weight`, `tokens.kl_weight`)."""
+    STEP_WEIGHTS = "step weights"
+    """How much each step's log-ratio counts, the same for all tokens of a step (`tokens.reward_weight`)."""
     RANDOM = "random numbers"
     """Random numbers while training, none in evaluation (`uniform`, `tokens.uniform`)."""
     JOINT = "joint"
@@ -79,6 +81,7 @@ _FIELDS = {
     Need.COLLISION: ["tokens.log_collision"],
     Need.TURNS: ["tokens.turn"],
     Need.TOKEN_WEIGHTS: ["tokens.reward_weight"],
+    Need.STEP_WEIGHTS: ["tokens.reward_weight"],
     Need.JOINT: ["joint_logp", "ref_joint_logp"],
     Need.FROZEN: ["frozen_logp"],
     Need.FEATURES: ["features", "ref_features"],
@@ -205,11 +208,6 @@ class Objective:
             raise OptionError(
                 f"{self.name} has no place for ties, and these rows carry some; leave them out, or use todo"
             )
-        for name, reason in self.refuses.items():
-            value = getattr(batch, name)
-            # Equal weights are no weights.
-            if value is not None and not (name == "weight" and bool((value == value[0]).all())):
-                raise OptionError(f"{self.name} takes no {name}: {reason}")
         if batch.beta is None:
             return options
         if "beta" not in options:
@@ -217,6 +215,11 @@ class Objective:
         return {**options, "beta": batch.beta}
 
     def _check(self, batch: PolicyBatch, needs: set[Need]) -> None:
+        for name, reason in self.refuses.items():
+            value = getattr(batch, name)
+            # Equal weights are no weights.
+            if value is not None and not (name == "weight" and bool((value == value[0]).all())):
+                raise OptionError(f"{self.name} takes no {name}: {reason}")
         for need in sorted(needs):
             for name in _FIELDS.get(need, ()):
                 place, _, part = name.rpartition(".")

@@ -26,7 +26,8 @@ def two_pass(
 ) -> tuple[torch.Tensor, list[Surrogate]]:
     """The loss of a step cut into parts, and for each part the function to differentiate in the second pass.
 
-    The parts may carry no gradient. The scores of the second pass must be those of the first: no dropout between.
+    The parts may carry no gradient; rows without weight take no part. The scores of the second pass must be those of
+    the first: no dropout between.
 
     >>> from pluralign.objectives import aot
     >>> def part(shift, scale):
@@ -46,16 +47,17 @@ def two_pass(
     leaves = [_leaves(part) for part in parts]
     with torch.enable_grad():
         whole = joined(leaves)
-        loss = whole.mean(objective(whole, **options))
         inputs = [_numbers(part) for part in leaves]
         flat = [value for numbers in inputs for value in numbers.values()]
+        loss = whole.mean(objective(whole, **options)) if whole.logp.shape[0] else 0 * flat[0].sum()
         slopes = iter(torch.autograd.grad(loss, flat, allow_unused=True))
     each = [{name: next(slopes) for name in numbers} for numbers in inputs]
 
     def surrogate(slope: Mapping[str, torch.Tensor | None]) -> Surrogate:
         def value(part: PolicyBatch) -> torch.Tensor:
             numbers = _numbers(part)
-            return torch.stack([(s * numbers[name]).sum() for name, s in slope.items() if s is not None]).sum()
+            each = ((s * numbers[name]).sum() for name, s in slope.items() if s is not None)
+            return sum(each, start=0 * part.logp.sum())
 
         return value
 
@@ -63,7 +65,7 @@ def two_pass(
 
 
 def joined(parts: Sequence[PolicyBatch]) -> PolicyBatch:
-    """The rows of several batches as one that is its own step. Token positions are padded to the longest."""
+    """The rows of several batches that have weight, as one that is its own step. Tokens are padded to the longest."""
     first = parts[0]
 
     def together(rows: Sequence[Any], shape: str) -> torch.Tensor:
@@ -80,7 +82,18 @@ def joined(parts: Sequence[PolicyBatch]) -> PolicyBatch:
         }
 
     tokens = first.tokens and replace(first.tokens, **change([part.tokens for part in parts]))
-    return replace(first, **{**change(parts), "tokens": tokens, "totals": None})
+    whole = replace(first, **{**change(parts), "tokens": tokens, "totals": None})
+    return whole if whole.weight is None else whole.rows(whole.weight != 0)
+
+
+def moved(part: PolicyBatch, device: Any) -> PolicyBatch:
+    """The same numbers, without gradient, on another device."""
+
+    def change(value: torch.Tensor, _: Any) -> torch.Tensor:
+        return value.detach().to(device)
+
+    tokens = part.tokens and replace(part.tokens, **mapped(part.tokens, change))
+    return replace(part, tokens=tokens, totals=None, **mapped(part, change))
 
 
 def _leaves(part: PolicyBatch) -> PolicyBatch:

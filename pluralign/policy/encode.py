@@ -27,6 +27,18 @@ class Encoded:
         return len(self.prompt_ids) + sum(map(len, self.response_ids))
 
 
+def joint(row: Encoded) -> Encoded:
+    """The row with everything but its first token as the response: what scoring the prompt too means.
+
+    >>> joint(Encoded([1, 2, 3], ([4, 9],), ([True, True],))).response_ids
+    ([2, 3, 4, 9],)
+    """
+    whole = tuple(row.prompt_ids[1:] + ids for ids in row.response_ids)
+    real = [any(keep) for keep in row.scored]
+    scored = tuple([there] * len(ids) for ids, there in zip(whole, real, strict=True))
+    return Encoded(row.prompt_ids[:1], whole, scored)
+
+
 class Encoder:
     """Turns messages into token ids.
 

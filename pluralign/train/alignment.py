@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import shutil
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numpy as np
 import torch
 from rich.console import Console
 from transformers import PrinterCallback, TrainerCallback, TrainingArguments, set_seed
@@ -20,18 +22,18 @@ from transformers import PrinterCallback, TrainerCallback, TrainingArguments, se
 from pluralign.errors import OptionError
 from pluralign.feedback import SCHEMA, Feedback, read
 from pluralign.objectives import Need, Objective, Rows
-from pluralign.policy.encode import Encoder
+from pluralign.policy.encode import Encoded, Encoder, joint
 from pluralign.policy.load import load
 from pluralign.policy.reference import ReferenceCache, weights_fingerprint
+from pluralign.policy.statistics import Reference
 from pluralign.progress import bar
 from pluralign.train.batches import Examples
-from pluralign.train.data import Prepared, check_columns, mismatched, prepare
+from pluralign.train.data import Prepared, Wanted, check_columns, mismatched, prepare
 from pluralign.train.options import AlignOptions, read_config, resolve
 from pluralign.train.run import Run
+from pluralign.train.scorer import COMPUTED, LIVE
 from pluralign.train.trainer import ORDERS, PolicyTrainer
 
-COMPUTED = {Need.REFERENCE, Need.PROMPT, Need.MISMATCHED, Need.RUNNING_REWARD}
-"""What an objective may need here."""
 LIBRARIES = ("pluralign", "torch", "transformers", "accelerate", "peft", "datasets", "polars", "pyarrow", "numpy")
 
 
@@ -80,9 +82,17 @@ def align(
     set_seed(settings.seed)
     policy, tokenizer = _model(run, settings, train, console)
     encoder = Encoder(tokenizer, max_length=settings.max_length, truncation=settings.truncation)
+    needs = goal.needs(**goal_options)
+    wanted = Wanted(
+        ratings=Need.RATINGS in needs,
+        rationale=Need.RATIONALE in needs,
+        ties="tie" in goal.uses,
+        aspect=settings.aspect,
+        scale=settings.rating_range,
+    )
     with bar("encoding", len(train), console) as step:
-        prepared = prepare(train, goal, encoder, step)
-    evaluated = prepare(held_out, goal, encoder) if held_out is not None else None
+        prepared = prepare(train, goal, encoder, step, wanted)
+    evaluated = prepare(held_out, goal, encoder, wanted=wanted) if held_out is not None else None
     _report(prepared, evaluated, provenance, console)
     cache = ReferenceCache(settings.reference_cache or run.path / "reference-cache")
     examples = _examples(prepared, policy, goal, goal_options, settings, cache, arguments, console)
@@ -90,8 +100,11 @@ def align(
     if _is_main():
         _record(run, given, goal, goal_options, arguments, provenance, prepared, evaluated, held_out)
         _record_reference(run, settings, policy)
+    frozen = copy.deepcopy(policy).requires_grad_(False) if needs & LIVE and settings.lora is None else None
     policy = _with_adapters(policy, settings)
     trainer = PolicyTrainer(
+        reference=Reference(frozen or policy) if needs & LIVE else None,
+        feature_layer=settings.feature_layer,
         objective=goal,
         options=goal_options,
         pad_id=tokenizer.pad_token_id,
@@ -270,7 +283,32 @@ def _examples(
             examples.mismatched = mismatched(prepared.rows, settings.max_length, settings.seed)
             with bar("reference log-probs, mismatched", len(encoded), console) as step:
                 examples.ref_mismatched = cache.get(model, examples.mismatched, batch_size=size, progress=step)
+        if Need.JOINT in goal.needs(**goal_options):
+            with bar("reference log-probs, prompts too", len(encoded), console) as step:
+                examples.ref_joint_logp = cache.get(model, list(map(joint, encoded)), batch_size=size, progress=step)
+        if Need.FROZEN in goal.needs(**goal_options):
+            examples.frozen_logp = _frozen(encoded, goal, settings, cache, arguments, console)
     return examples
+
+
+def _frozen(
+    encoded: list[Encoded],
+    goal: Objective,
+    settings: AlignOptions,
+    cache: ReferenceCache,
+    arguments: TrainingArguments,
+    console: Console,
+) -> Any:
+    """Log-probs under each of the further frozen models, [N, K, M]."""
+    if not settings.frozen_models:
+        raise OptionError(f"{goal.name} compares with further models; name them with --frozen-models '[path, path]'")
+    columns = []
+    for name in settings.frozen_models:
+        other, _ = load(name, dtype=settings.dtype)
+        with bar(f"log-probs under {name}", len(encoded), console) as step:
+            size = arguments.per_device_eval_batch_size
+            columns.append(cache.get(other.to(arguments.device), encoded, batch_size=size, progress=step))
+    return np.stack(columns, axis=-1)
 
 
 def _report(prepared: Prepared, evaluated: Prepared | None, provenance: dict[str, Any], console: Console) -> None:

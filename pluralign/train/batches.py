@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,18 @@ from pluralign.train.data import Row
 
 @dataclass
 class Examples(Dataset[Any]):
-    """Rows with what was computed for them once: reference log-probs [N, K], mismatched responses and theirs [N, 1]."""
+    """Rows with what was computed for them once.
+
+    Reference log-probs [N, K], also of prompt and response together; mismatched responses and theirs [N, 1]; log-probs
+    under further frozen models [N, K, M].
+    """
 
     rows: list[Row]
     ref_logp: NDArray[np.float32] | None = None
     mismatched: list[Encoded] | None = None
     ref_mismatched: NDArray[np.float32] | None = None
+    ref_joint_logp: NDArray[np.float32] | None = None
+    frozen_logp: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -33,6 +40,11 @@ class Examples(Dataset[Any]):
     def __getitem__(self, index: int) -> tuple[Examples, int]:
         # The collator looks the rest up, so that samplers and workers pass small things around.
         return self, index
+
+    @cached_property
+    def explained(self) -> bool:
+        """Whether some row has a rationale."""
+        return any(row.rationale is not None for row in self.rows)
 
     @property
     def lengths(self) -> list[int]:
@@ -56,17 +68,32 @@ def batch_of(items: Sequence[tuple[Examples, int]], *, pad_id: int) -> dict[str,
         values = [getattr(row, name) for row in rows]
         if any(value is not None for value in values):
             batch[name] = torch.tensor([neutral if value is None else value for value in values])
-    if examples.ref_logp is not None:
-        batch["ref_logp"] = torch.from_numpy(np.array(examples.ref_logp[places]))
+    batch["index"] = torch.tensor(places)
+    if 0 in batch["sign"]:
+        batch["mask"] = batch["sign"] != 0
+    if rows[0].rating is not None:
+        batch["rating"] = torch.tensor([row.rating for row in rows])
+    if rows[0].tie is not None:
+        batch["tie"] = torch.tensor([float(bool(row.tie)) for row in rows])
+    if examples.explained:
+        texts = [row.rationale or Encoded(row.encoded.prompt_ids[:1], ([pad_id],), ([False],)) for row in rows]
+        batch["rationale"] = collate(texts, pad_id=pad_id)
+    for name in ("ref_logp", "ref_joint_logp", "frozen_logp"):
+        if (values := getattr(examples, name)) is not None:
+            batch[name] = torch.from_numpy(np.array(values[places]))
     if examples.mismatched is not None and examples.ref_mismatched is not None:
         batch["mismatched"] = collate([examples.mismatched[i] for i in places], pad_id=pad_id)
         batch["ref_mismatched"] = torch.from_numpy(np.array(examples.ref_mismatched[places]))
     return batch
 
 
+FIELDS = ("ref_logp", "probability", "margin", "mask", "rating", "tie", "ref_joint_logp", "frozen_logp")
+"""Fields of a policy batch that are collated as they are."""
+
+
 def policy_batch(inputs: dict[str, Any], scored: LogProbs, beta: float | None, **step: Any) -> PolicyBatch:
     """The objective's view of collated rows and their log-probs. beta: for rows of the batch that carry none."""
-    rest: dict[str, Any] = {name: inputs[name] for name in ("ref_logp", "probability", "margin") if name in inputs}
+    rest: dict[str, Any] = {name: inputs[name] for name in FIELDS if name in inputs}
     if "beta" in inputs and beta is not None:
         rest["beta"] = torch.where(torch.isnan(inputs["beta"]), beta, inputs["beta"])
     return PolicyBatch(

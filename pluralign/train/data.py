@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from pluralign.errors import BadRow, FeedbackError, OptionError
 from pluralign.feedback import Feedback
 from pluralign.feedback.convert import prompt_key
-from pluralign.feedback.record import Judgement
+from pluralign.feedback.record import Judgement, Message, plain
 from pluralign.objectives import Objective, Rows
 from pluralign.policy.encode import Encoded, Encoder
 
@@ -20,7 +20,8 @@ from pluralign.policy.encode import Encoded, Encoder
 class Row:
     """One judgement ready to train on: the preferred response first, +1 and -1 for good and bad.
 
-    index: its row in the feedback. prompt: what tells its prompt from others.
+    index: its row in the feedback. prompt: what tells its prompt from others. rating: larger is better, a number for
+    each response. tie: whether neither is preferred. rationale: why, to be learnt as a text of its own.
     """
 
     encoded: Encoded
@@ -31,6 +32,14 @@ class Row:
     probability: float | None = None
     margin: float | None = None
     beta: float | None = None
+    rating: tuple[float, ...] | None = None
+    tie: bool | None = None
+    rationale: Encoded | None = None
+
+    @property
+    def present(self) -> int:
+        """Responses that are there; rows of fewer than the longest list are filled up with ones of no tokens."""
+        return len(self.sign) - self.sign.count(0)
 
 
 @dataclass
@@ -52,8 +61,27 @@ class Prepared:
         }
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What of a judgement the objective reads beyond texts and order.
+
+    ratings, rationale, ties: whether it does. aspect: which rating, where there are several. scale: the lowest and
+    highest rating, to be moved to 0 and 1.
+    """
+
+    ratings: bool = False
+    rationale: bool = False
+    ties: bool = False
+    aspect: str | None = None
+    scale: tuple[float, float] | None = None
+
+
 def prepare(
-    feedback: Feedback, objective: Objective, encoder: Encoder, progress: Callable[[int], None] = lambda _: None
+    feedback: Feedback,
+    objective: Objective,
+    encoder: Encoder,
+    progress: Callable[[int], None] = lambda _: None,
+    wanted: Wanted | None = None,
 ) -> Prepared:
     """Rows for an objective. What cannot be used is counted by reason; what should not be ignored is an error.
 
@@ -69,7 +97,7 @@ def prepare(
     encoder.counts.clear()
     for index, j in enumerate(feedback):
         try:
-            prepared.rows.append(_row(j, index, kind, chosen_only, encoder))
+            prepared.rows.append(_row(j, index, kind, chosen_only, encoder, wanted or Wanted()))
         except BadRow as error:
             prepared.dropped[error.reason] += 1
             prepared.examples.setdefault(error.reason, f"{j.source}, row {j.row}, {error}")
@@ -78,7 +106,24 @@ def prepare(
     if not prepared.rows:
         reasons = ", ".join(f"{n:,} {reason}" for reason, n in prepared.dropped.most_common())
         raise FeedbackError(f"none of the {len(feedback):,} rows can be used ({reasons})")
+    prepared.rows = _filled(prepared.rows, encoder.tokenizer.eos_token_id)
     return prepared
+
+
+def _filled(rows: list[Row], token: int) -> list[Row]:
+    """Rows of one width: places without a response hold a token that is not scored."""
+    width = max(len(row.sign) for row in rows)
+    filled = []
+    for row in rows:
+        missing = width - len(row.sign)
+        if missing:
+            e = row.encoded
+            scored = e.scored + ([False],) * missing
+            encoded = Encoded(e.prompt_ids, e.response_ids + ([token],) * missing, scored)
+            rating = None if row.rating is None else row.rating + (0.0,) * missing
+            row = replace(row, encoded=encoded, sign=row.sign + (0,) * missing, rating=rating)
+        filled.append(row)
+    return filled
 
 
 def check_columns(feedback: Feedback, objective: Objective) -> None:
@@ -90,6 +135,14 @@ def check_columns(feedback: Feedback, objective: Objective) -> None:
                 f"{carried:,} rows carry a {name}, and {objective.name} does not use one; "
                 f"choose an objective that does, or leave the column out with --ignore {name}"
             )
+    for name, reason in objective.refuses.items():
+        column = feedback.table[name].drop_null()
+        # Equal weights are no weights.
+        if len(column) and not (name == "weight" and len(column) == len(feedback) and len(column.unique()) == 1):
+            raise OptionError(
+                f"{len(column):,} rows carry a {name}, and {objective.name} takes none: {reason}; "
+                f"leave the column out with --ignore {name}"
+            )
 
 
 def kind_for(feedback: Feedback, objective: Objective) -> Rows:
@@ -100,6 +153,8 @@ def kind_for(feedback: Feedback, objective: Objective) -> Rows:
         Rows.PAIRS: pairs,
         Rows.UNPAIRED: counts["thumbs"],
         Rows.DEMONSTRATIONS: counts["texts"] + counts["thumbs"],
+        Rows.RANKINGS: counts["rankings"] + counts["ratings"],
+        Rows.MIXED: min(pairs, counts["texts"] + counts["thumbs"]),
     }
     for kind in objective.rows:
         if present.get(kind):
@@ -112,10 +167,15 @@ def kind_for(feedback: Feedback, objective: Objective) -> Rows:
     raise FeedbackError(f"{objective.name} learns from {wanted}, and this feedback has {found}; {remedy}")
 
 
-def _row(j: Judgement, index: int, kind: Rows, chosen_only: bool, encoder: Encoder) -> Row:
-    if kind is not Rows.PAIRS:
+def _row(j: Judgement, index: int, kind: Rows, chosen_only: bool, encoder: Encoder, wanted: Wanted) -> Row:
+    if kind is Rows.RANKINGS:
+        return _ranked(j, index, encoder, wanted)
+    if kind is Rows.MIXED and len(j.responses) == 1:
+        return _single(j, index, Rows.DEMONSTRATIONS, encoder)
+    if kind not in (Rows.PAIRS, Rows.MIXED):
         return _single(j, index, kind, encoder)
-    first, probability, margin = sides(j)
+    tie = wanted.ties and j.ranks is not None and len(set(j.ranks)) == 1 and j.probability is None
+    first, probability, margin = (0, None, None) if tie and len(j.responses) == 2 else sides(j)
     responses = [j.responses[first].messages, j.responses[1 - first].messages]
     if any(not messages for messages in responses):
         raise BadRow("no-text", field="responses", problem="a response has no text", remedy="join the texts first")
@@ -131,7 +191,57 @@ def _row(j: Judgement, index: int, kind: Rows, chosen_only: bool, encoder: Encod
         probability,
         margin,
         j.beta,
+        _ratings(j, [first, 1 - first], wanted) if wanted.ratings else None,
+        tie if wanted.ties else None,
+        _rationale(j, first, encoder) if wanted.rationale else None,
     )
+
+
+def _ratings(j: Judgement, order: list[int], wanted: Wanted) -> tuple[float, ...]:
+    aspects = sorted({name for r in j.responses for name in r.ratings})
+    aspect = wanted.aspect or (aspects[0] if len(aspects) == 1 else None)
+    if aspect is None and aspects:
+        raise OptionError(f"responses are rated on {', '.join(aspects)}; say which is meant with --aspect")
+    values = [j.responses[i].ratings.get(aspect or "") for i in order]
+    if any(value is None for value in values):
+        problem = "a response has no rating" + (f" of {aspect}" if aspect else "")
+        raise BadRow("no-rating", field="responses", problem=problem, remedy="rate it or choose another objective")
+    low, high = wanted.scale or (0.0, 1.0)
+    return tuple((float(value) - low) / (high - low) for value in values if value is not None)
+
+
+def _ranked(j: Judgement, index: int, encoder: Encoder, wanted: Wanted) -> Row:
+    """Responses best first, rated as given, or from 1 down to 0 in equal steps of rank."""
+    k = len(j.responses)
+    if k < 2 or any(not r.messages for r in j.responses):
+        raise BadRow("not-a-list", field="responses", problem="are not two texts or more", remedy="join texts first")
+    places = list(range(k))
+    if wanted.ratings or j.ranks is None:
+        ratings = _ratings(j, places, wanted)
+    elif None in j.ranks:
+        raise BadRow("not-ranked", field="ranks", problem="leave a response out", remedy="convert with --as pairs")
+    else:
+        worst = max(rank or 1 for rank in j.ranks)
+        ratings = tuple((worst - (rank or 1)) / max(worst - 1, 1) for rank in j.ranks)
+    order = sorted(places, key=lambda i: -ratings[i])
+    if ratings[order[0]] == ratings[order[-1]]:
+        raise BadRow("tie", field="ranks", problem="prefer none", remedy="nothing: there is no order to learn")
+    encoded = encoder.encode(j.prompt, [j.responses[i].messages for i in order], j.tools)
+    sign = (1,) + (-1,) * (k - 1)
+    weight = 1.0 if j.weight is None else j.weight
+    return Row(encoded, sign, index, prompt_key(j), weight, beta=j.beta, rating=tuple(ratings[i] for i in order))
+
+
+def _rationale(j: Judgement, first: int, encoder: Encoder) -> Encoded | None:
+    """The explanation as an answer to being shown prompt, better and other response; None where there is none."""
+    if not j.rationale:
+        return None
+    shown = [plain(j.prompt), *(plain(j.responses[i].messages) for i in (first, 1 - first))]
+    question = f"{shown[0]}\n\nBetter answer:\n{shown[1]}\n\nOther answer:\n{shown[2]}\n\nWhy is it better?\n"
+    chat = any(m.role for m in (*j.prompt, *(m for r in j.responses for m in r.messages)))
+    roles = ("user", "assistant") if chat else (None, None)
+    asked, answer = (Message(text, role) for text, role in zip((question, j.rationale), roles, strict=True))
+    return encoder.encode((asked,), [(answer,)])
 
 
 def sides(j: Judgement) -> tuple[int, float | None, float | None]:

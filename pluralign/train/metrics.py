@@ -55,7 +55,7 @@ def add_metrics(tally: Tally, batch: PolicyBatch, rewards: Scores) -> None:
     policy's own samples (`pluralign evaluate` draws some).
     """
     row: torch.Tensor = batch.weight if batch.weight is not None else torch.ones_like(batch.logp[:, 0])
-    weight = row[:, None].expand_as(batch.logp)
+    weight = row[:, None] * batch.presence
     drift = None if batch.ref_logp is None else batch.log_ratio.values
     for side, mask in (("chosen", batch.sign > 0), ("rejected", batch.sign < 0)):
         tally.add(f"rewards/{side}", rewards.values[mask], weight[mask])
@@ -65,6 +65,7 @@ def add_metrics(tally: Tally, batch: PolicyBatch, rewards: Scores) -> None:
     if drift is not None:
         tally.add("kl", drift.flatten(), weight.flatten())
     if batch.logp.shape[1] == 2:
+        row = row * batch.presence[:, 1]
         margins = rewards.chosen - rewards.rejected
         # A tie is half right, so that a policy equal to its reference scores 0.5 and not 0 or 1.
         right = (margins > 0).double() + 0.5 * (margins == 0).double()

@@ -50,6 +50,14 @@ class AlignOptions(pydantic.BaseModel):
     """Folder of reference log-probs, shared between runs; reference-cache in the run's own when left out."""
     pretrain_steps: int | None = pydantic.Field(None, ge=1)
     """Optimizer steps that make a lab: model; its preset's when left out."""
+    aspect: str | None = None
+    """Which rating of the responses counts, where there are several."""
+    rating_range: tuple[float, float] | None = None
+    """Lowest and highest rating, moved to 0 and 1; ratings count as they are when left out."""
+    frozen_models: list[str] = []
+    """Further models that some objectives compare with (modpo: aligned otherwise; spo_seq: earlier rounds)."""
+    feature_layer: int = -1
+    """Hidden layer whose states give the features and embeddings that some objectives need; -1 is the last."""
     seed: int = 0
     """Of the split, of lab models, of the order of rows."""
 

@@ -15,14 +15,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 from torch.utils.data import DataLoader, Sampler, Subset
 from transformers import Trainer
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from pluralign.objectives import Need, Objective, PolicyBatch, Totals
+from pluralign.objectives.step import Surrogate, joined, moved, two_pass
 from pluralign.policy.logprobs import logprobs
+from pluralign.policy.statistics import Reference
 from pluralign.train.batches import Examples, batch_of, policy_batch, unscored
+from pluralign.train.memory import Memory
 from pluralign.train.metrics import NAMES, Tally, add_metrics
+from pluralign.train.scorer import Scorer, with_random, without_dropout
 
 STATE = "objective_state.json"
 ORDERS = ("random", "sequential", "group_by_length")
@@ -64,39 +69,78 @@ class EpochOrder(Sampler[int]):
 class PolicyTrainer(Trainer):
     """Trains a causal LM with an `Objective` on `Examples`."""
 
-    def __init__(self, *, objective: Objective, options: dict[str, Any], pad_id: int, **rest: Any) -> None:
+    def __init__(
+        self,
+        *,
+        objective: Objective,
+        options: dict[str, Any],
+        pad_id: int,
+        reference: Reference | None = None,
+        feature_layer: int = -1,
+        **rest: Any,
+    ) -> None:
         self.objective, self.options, self.needs = objective, options, objective.needs(**options)
         self.tally = Tally()
-        self.reward_sums = torch.zeros(4, dtype=torch.float64)
-        """Sum and weight of the rewards of desirable and of undesirable responses, over all steps so far."""
+        self.memory = Memory(objective, options)
+        self.scorer = Scorer(self.needs, options.get("beta"), reference, feature_layer)
         self._step: dict[str, Any] = {}
-        self._step_rewards = torch.zeros(4, dtype=torch.float64)
+        self._surrogates: list[Surrogate] = []
+        self._step_loss = torch.zeros(())
         super().__init__(data_collator=partial(batch_of, pad_id=pad_id), **rest)
         # compute_loss already returns this micro-batch's share of the step's mean.
         self.loss_is_scaled_for_ga = True
+        if Need.WHOLE_STEP in self.needs:
+            without_dropout(self.model)
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
     ) -> tuple[list[Any], None]:
         """The micro-batches of one optimizer step; what their losses share is computed here."""
-        self._end_of_step()
+        self.memory.end_of_step(self._sum)
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         if batches:
-            self._step = self._shared([self._prepare_inputs(batch) for batch in batches])
+            if Need.RANDOM in self.needs:
+                batches = [with_random(batch, self.args.data_seed, self.state.global_step) for batch in batches]
+            prepared = [self._prepare_inputs(batch) for batch in batches]
+            self._step = self._shared(prepared)
+            if Need.WHOLE_STEP in self.needs:
+                self._first_pass(prepared)
         return batches, None
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, **_: Any) -> Any:
         """This micro-batch's part of the mean loss of its step."""
-        batch = self._scored(model, inputs, self._step)
-        loss = batch.mean(self.objective(batch, **self.options))
+        batch = self.scorer(model, inputs, self._step)
+        if Need.WHOLE_STEP in self.needs:
+            # A number with the part's gradient; its value is the part's equal share of the step's loss.
+            slope = self._surrogates.pop(0)(batch)
+            loss = slope - slope.detach() + self._step_loss
+        else:
+            loss = batch.mean(self.objective(batch, **self.options))
         # Gradients are averaged over processes; the step's mean is a sum over them.
         loss = loss * self.accelerator.num_processes
         with torch.no_grad():
-            rewards = self.objective.score(batch, **self.options)
-            add_metrics(self.tally, batch, rewards)
-            if Need.RUNNING_REWARD in self.needs:
-                self._step_rewards += _class_sums(rewards.values, inputs["sign"], inputs["weight"])
+            add_metrics(self.tally, batch, self.objective.score(batch, **self.options))
+            self.memory.add(batch)
         return (loss, batch) if return_outputs else loss
+
+    def _first_pass(self, inputs: list[dict[str, Any]]) -> None:
+        """The whole step scored without a gradient, its loss, and what the second pass has to differentiate."""
+        with torch.no_grad():
+            own = [self.scorer(self.model, each, self._step) for each in inputs]
+        parts, first = self._of_all_processes(own)
+        loss, surrogates = two_pass(self.objective, parts, **self.options)
+        self._surrogates = surrogates[first : first + len(own)]
+        self._step_loss = loss / len(parts)
+        self.memory.take(joined(parts))
+
+    def _of_all_processes(self, parts: list[PolicyBatch]) -> tuple[list[PolicyBatch], int]:
+        """The micro-batches of all processes, in the order of their ranks, and where this one's begin."""
+        if self.accelerator.num_processes == 1:
+            return parts, 0
+        rank = self.accelerator.process_index
+        everywhere = gather_object([(rank, moved(part, "cpu")) for part in parts])
+        first = sum(1 for r, _ in everywhere if r < rank)
+        return [moved(part, self.args.device) for _, part in everywhere], first
 
     def evaluate(self, eval_dataset: Examples | None = None, *_: Any, **__: Any) -> dict[str, float]:
         """Loss and metrics of held-out rows against their own reference, the whole set taken as one step."""
@@ -111,10 +155,14 @@ class PolicyTrainer(Trainer):
         model.eval()
         with torch.no_grad():
             shared = self._shared([self._prepare_inputs(inputs) for inputs in loader])
-            for raw in loader:
-                inputs = self._prepare_inputs(raw)
-                batch = self._scored(model, inputs, shared)
-                tally.add("loss", self.objective(batch, **self.options), inputs["weight"])
+            scored: Iterator[PolicyBatch] = (
+                self.scorer(model, inputs, shared) for inputs in map(self._prepare_inputs, loader)
+            )
+            if Need.WHOLE_STEP in self.needs:
+                scored = iter([joined(self._of_all_processes(list(scored))[0])])
+            for batch in scored:
+                weight = torch.ones_like(batch.logp[:, 0]) if batch.weight is None else batch.weight
+                tally.add("loss", self.objective(batch, **self.options), weight)
                 add_metrics(tally, batch, self.objective.score(batch, **self.options))
         model.train(training)
         metrics = {f"eval_{name}": value for name, value in tally.means(self._sum, ["loss", *NAMES]).items()}
@@ -128,10 +176,6 @@ class PolicyTrainer(Trainer):
             logs |= self.tally.means(self._sum, NAMES)
         super().log(logs, start_time)
 
-    def _scored(self, model: Any, inputs: dict[str, Any], shared: dict[str, Any]) -> PolicyBatch:
-        scored = logprobs(model, inputs["tokens"], prompt=Need.PROMPT in self.needs)
-        return policy_batch(inputs, scored, self.options.get("beta"), **shared)
-
     def _shared(self, batches: list[dict[str, Any]]) -> dict[str, Any]:
         """What the rows of one step know of each other: its sums, and the statistics the objective asks for."""
         own = [policy_batch(inputs, unscored(inputs), None).own_totals for inputs in batches]
@@ -144,9 +188,7 @@ class PolicyTrainer(Trainer):
         shared: dict[str, Any] = {"totals": Totals(*self._sum(sums).to(kind))}
         if Need.MISMATCHED in self.needs:
             shared["mismatched_log_ratio"] = self._mean_mismatched(batches).to(kind)
-        if Need.RUNNING_REWARD in self.needs:
-            shared["reward_shift"] = _mean_of_classes(self.reward_sums)
-        return shared
+        return shared | {"progress": self.progress} | self.memory.fields
 
     @torch.no_grad()
     def _mean_mismatched(self, batches: list[dict[str, Any]]) -> torch.Tensor:
@@ -159,11 +201,10 @@ class PolicyTrainer(Trainer):
         mean = torch.where(weight > 0, total / weight, torch.zeros_like(total))
         return mean[None]
 
-    def _end_of_step(self) -> None:
-        """Fold the rewards of the step just taken into the running mean."""
-        if Need.RUNNING_REWARD in self.needs:
-            self.reward_sums += self._sum(self._step_rewards)
-            self._step_rewards = torch.zeros(4, dtype=torch.float64)
+    @property
+    def progress(self) -> float:
+        """Share of the steps already taken."""
+        return self.state.global_step / self.state.max_steps if self.state.max_steps > 0 else 0.0
 
     def _sum(self, values: torch.Tensor) -> torch.Tensor:
         if self.accelerator.num_processes == 1:
@@ -184,27 +225,12 @@ class PolicyTrainer(Trainer):
     def _save_rng_state(self, output_dir: str) -> None:
         """Also save what the objective remembers over steps."""
         super()._save_rng_state(output_dir)
-        self._end_of_step()
+        self.memory.end_of_step(self._sum)
         if self.args.should_save:
-            (Path(output_dir) / STATE).write_text(json.dumps({"reward_sums": self.reward_sums.tolist()}))
+            (Path(output_dir) / STATE).write_text(json.dumps(self.memory.state))
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         """Also restore what the objective remembers over steps: the first step already uses it."""
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is not None:
-            state = json.loads((Path(checkpoint) / STATE).read_text())
-            self.reward_sums = torch.tensor(state["reward_sums"], dtype=torch.float64)
-
-
-def _class_sums(rewards: torch.Tensor, sign: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    weight = weight[:, None].double().expand_as(rewards)
-    good = (sign > 0).double() * weight
-    bad = weight - good
-    return torch.stack([(rewards * good).sum(), good.sum(), (rewards * bad).sum(), bad.sum()]).cpu()
-
-
-def _mean_of_classes(sums: torch.Tensor) -> float:
-    """BCO's delta: the mean of the two classes' mean rewards; a class not met yet is left out; 0 at the start."""
-    total_good, good, total_bad, bad = sums.tolist()
-    means = [total / weight for total, weight in ((total_good, good), (total_bad, bad)) if weight > 0]
-    return sum(means) / len(means) if means else 0.0
+            self.memory.load(json.loads((Path(checkpoint) / STATE).read_text()))

@@ -18,8 +18,9 @@ from safetensors.torch import load_file
 
 import pluralign
 from pluralign.errors import FeedbackError, OptionError
-from pluralign.objectives import catalogue
+from pluralign.objectives import Need, Rows, catalogue
 from pluralign.train import Run, align
+from pluralign.train.scorer import COMPUTED
 from pluralign.train.trainer import EpochOrder
 
 QUIET = {"pretrain_steps": 2, "logging_steps": 1, "eval_strategy": "no", "save_strategy": "no"}
@@ -274,7 +275,20 @@ align(rows, "lab:tiny", sys.argv[2], output_dir=sys.argv[1], eval_data=0.25, pre
 
 
 @pytest.mark.parametrize(
-    ("objective", "rows"), [("dpo", "32"), ("kto", "32"), ("dpo", "14"), ("kto", "14"), ("sft", "9")]
+    ("objective", "rows"),
+    [
+        ("dpo", "32"),
+        ("kto", "32"),
+        ("dpo", "14"),
+        ("kto", "14"),
+        ("sft", "9"),
+        ("bco", "14"),
+        ("aot", "14"),
+        ("beta_dpo", "14"),
+        ("alpha_dpo", "32"),
+        ("rpo_relative", "14"),
+        ("napo", "14"),
+    ],
 )
 def test_two_processes_give_the_losses_of_one(objective: str, rows: str, tmp_path: Path) -> None:
     script = tmp_path / "two.py"
@@ -314,7 +328,12 @@ def mixed(n: int) -> list[dict[str, object]]:
     return rows
 
 
-@pytest.mark.parametrize("name", catalogue())
+PLAIN = {Need.REFERENCE, Need.PROMPT, Need.MISMATCHED, Need.RUNNING_REWARD}
+
+
+@pytest.mark.parametrize(
+    "name", [n for n, o in catalogue().items() if Rows.PAIRS in o.rows and o.needs() <= PLAIN and not o.refuses]
+)
 def test_every_objective_takes_rows_of_different_kinds_in_one_file(name: str, tmp_path: Path) -> None:
     run = align(
         mixed(9),
@@ -329,7 +348,10 @@ def test_every_objective_takes_rows_of_different_kinds_in_one_file(name: str, tm
     assert all(math.isfinite(value) for m in run.metrics for value in m.values() if isinstance(value, float))
 
 
-@pytest.mark.parametrize("name", catalogue())
+ON_PAIRS = COMPUTED - {Need.RATINGS, Need.RATIONALE, Need.FROZEN}
+
+
+@pytest.mark.parametrize("name", [n for n, o in catalogue().items() if Rows.PAIRS in o.rows and o.needs() <= ON_PAIRS])
 def test_a_step_without_weight_has_no_loss_and_no_gradient(name: str, tmp_path: Path) -> None:
     run = final_loss(tmp_path, "run", pairs(4, weight=0.0), name, max_steps=1)
     assert run.metrics[0]["loss"] == 0

@@ -1,0 +1,139 @@
+"""What some objectives read beyond sums of log-probs: values of single tokens, hidden states pooled over a text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+
+from pluralign.objectives import Need, Tokens
+from pluralign.policy.batch import TokenBatch
+
+Layer = tuple[torch.Tensor, ...]
+
+
+class Reference:
+    """The frozen reference, live: a copy of the model, or the model itself with its adapters switched off.
+
+    >>> from types import SimpleNamespace
+    >>> with_adapters = SimpleNamespace(disable_adapter=nullcontext)
+    >>> Reference(with_adapters).model is with_adapters
+    True
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self._context: Callable[[], AbstractContextManager[Any]] = getattr(model, "disable_adapter", nullcontext)
+
+    @torch.no_grad()
+    def forward(self, tokens: TokenBatch, *, hidden: bool = False) -> Any:
+        """The reference's output on a batch, without a gradient and without dropout."""
+        training = self.model.training
+        self.model.eval()
+        with self._context():
+            output = _forward(self.model, tokens, hidden)
+        self.model.train(training)
+        return output
+
+
+def token_values(model: Any, reference: Reference, tokens: TokenBatch, needs: set[Need]) -> Tokens:
+    """The numbers at single tokens that an objective with these needs reads, [B, K, T]; see `Tokens`.
+
+    Takes whole next-token distributions of both models at once, so the batch must be small enough for two arrays of
+    tokens by vocabulary.
+    """
+    b, k = tokens.shape
+    mask = tokens.response_mask
+    weighted = bool(needs & {Need.TOKEN_WEIGHTS, Need.STEP_WEIGHTS})
+    theirs = reference.forward(tokens, hidden=weighted)
+    rows, places = mask[:, 1:].nonzero(as_tuple=True)
+    log_p, log_q = (
+        torch.log_softmax(logits[rows, places].to(torch.promote_types(logits.dtype, torch.float32)), -1)
+        for logits in (_forward(model, tokens).logits, theirs.logits)
+    )
+    targets = tokens.input_ids[rows, places + 1][:, None]
+
+    def spread(values: torch.Tensor) -> torch.Tensor:
+        whole = torch.zeros(mask.shape, dtype=values.dtype, device=values.device)
+        return whole.index_put((rows, places + 1), values).view(b, k, -1)
+
+    turn = turns(mask)
+    values: dict[str, torch.Tensor] = {"turn": turn.view(b, k, -1).to(log_p.dtype)}
+    if Need.TOKEN_KL in needs:
+        values["kl"] = spread((log_q.exp() * (log_q - log_p)).sum(-1))
+    if Need.COLLISION in needs:
+        values["log_collision"] = spread(torch.logsumexp(2 * log_p.detach(), -1))
+    if weighted:
+        weight = _step_weight if Need.STEP_WEIGHTS in needs else _activation_weight
+        values["reward_weight"] = values["kl_weight"] = weight(theirs.hidden_states, tokens, turn)
+    return Tokens(
+        mask=mask.view(b, k, -1).to(log_p.dtype),
+        logp=spread(log_p.gather(-1, targets)[:, 0]),
+        ref_logp=spread(log_q.gather(-1, targets)[:, 0]),
+        **values,
+    )
+
+
+def turns(mask: torch.Tensor) -> torch.Tensor:
+    """Which run of scored tokens each position belongs to, counted from 0, [N, T].
+
+    >>> turns(torch.tensor([[False, True, True, False, True]]))
+    tensor([[0, 0, 0, 0, 1]])
+    """
+    starts = mask.clone()
+    starts[:, 1:] &= ~mask[:, :-1]
+    return (starts.cumsum(-1) - 1).clamp(min=0)
+
+
+def pooled(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Mean hidden state over the masked positions of each text, [N, T, H] -> [N, H]; zero where there are none."""
+    weight = mask.to(hidden.dtype)[..., None]
+    return (hidden * weight).sum(1) / weight.sum(1).clamp(min=1)
+
+
+def features(model: Any, reference: Reference, tokens: TokenBatch, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean hidden state of a layer over each response under policy (with its gradient) and reference, [B, K, H]."""
+    b, k = tokens.shape
+    both = (_forward(model, tokens, True), reference.forward(tokens, hidden=True))
+    mine, theirs = (pooled(out.hidden_states[layer], tokens.response_mask).view(b, k, -1) for out in both)
+    return mine, theirs
+
+
+def prompt_embedding(reference: Reference, tokens: TokenBatch, layer: int) -> torch.Tensor:
+    """Mean hidden state of the reference over each row's prompt, [B, H]."""
+    hidden = reference.forward(tokens, hidden=True).hidden_states[layer]
+    first = slice(None, None, tokens.shape[1])
+    return pooled(hidden[first], tokens.prompt_mask[first])
+
+
+def _forward(model: Any, tokens: TokenBatch, hidden: bool = False) -> Any:
+    return model(
+        input_ids=tokens.input_ids,
+        attention_mask=tokens.attention_mask,
+        position_ids=tokens.position_ids,
+        use_cache=False,
+        output_hidden_states=hidden,
+    )
+
+
+def _activation_weight(layers: Layer, tokens: TokenBatch, turn: torch.Tensor) -> torch.Tensor:
+    """SparsePO's fixed mask: the mean activation of each token over layers, standardised, then scaled to [0, 1]."""
+    mask, activation = tokens.response_mask, torch.stack([layer.mean(-1) for layer in layers]).mean(0)
+    low = activation.masked_fill(~mask, torch.inf).amin(-1, keepdim=True)
+    high = activation.masked_fill(~mask, -torch.inf).amax(-1, keepdim=True)
+    # Standardising first changes nothing that scaling to [0, 1] does not undo.
+    scaled = (activation - low) / (high - low).clamp(min=1e-12)
+    return torch.where(mask, scaled, 0.0).view(*tokens.shape, -1).detach()
+
+
+def _step_weight(layers: Layer, tokens: TokenBatch, turn: torch.Tensor) -> torch.Tensor:
+    """1 + cosine between the mean last hidden state of each turn and the best response's at the same turn."""
+    b, k = tokens.shape
+    steps = int(turn.max()) + 1
+    inside = (turn[..., None] == torch.arange(steps, device=turn.device)) & tokens.response_mask[..., None]
+    sums = torch.einsum("nth,nts->nsh", layers[-1], inside.to(layers[-1].dtype)).view(b, k, steps, -1)
+    likeness = torch.cosine_similarity(sums, sums[:, :1], dim=-1)
+    each = (1 + likeness).view(b * k, 1, steps).expand(-1, turn.shape[1], -1)
+    return each.gather(2, turn[..., None])[..., 0].view(b, k, -1).detach()
