@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pluralign.errors import FeedbackError, OptionError
-from pluralign.rank import uncertainty
+from pluralign.rank import solvers, uncertainty
 from pluralign.rank.design import Design, design
 from pluralign.rank.families import Davidson, Family, Logistic, Probit, RaoKupper
 from pluralign.rank.newton import Certificate, Penalty, Solution, newton
@@ -32,7 +32,8 @@ class BradleyTerry:
     pair of items counts alike, as arenas do). virtual: wins and losses added for every item against one of average
     strength; None adds `VIRTUAL` only in components where some score would be infinite. ridge: half of it times the
     squared scores is added to the negative log-likelihood (a Gaussian prior of variance 1 / ridge);
-    covariate_ridge: the same for covariates. Neither grows with the number of votes.
+    covariate_ridge: the same for covariates. Neither grows with the number of votes. solver: "newton", or a classic
+    iteration that finds the same scores, see `solvers.solve`.
 
     After `fit`: `items_`; `scores_` [n], in logits (or probits), with mean zero in every component without a prior;
     `tie_` (nu of Davidson, eta of Rao and Kupper) and `coefficients_` (by covariate, a unit of spread each; "order" in
@@ -59,10 +60,12 @@ class BradleyTerry:
         virtual: float | None = None,
         ridge: float = 0.0,
         covariate_ridge: float = 0.0,
+        solver: Literal["newton", "mm", "newman", "ilsr"] = "newton",
     ) -> None:
         self.link, self.ties, self.both_bad, self.order = link, ties, both_bad, order
         self.covariates, self.weights = covariates, weights
         self.virtual, self.ridge, self.covariate_ridge = virtual, ridge, covariate_ridge
+        self.solver = solver
 
     def fit(self, data: Any) -> BradleyTerry:
         """Fit to anything `Votes.of` takes, or to `Counts`."""
@@ -76,7 +79,8 @@ class BradleyTerry:
         self.family_ = self._family(self.design_)
         self.penalty_ = self._penalty(self.design_)
         self.penalised_ = (self.penalty_.virtual > 0) & self.graph_.infinite
-        self._take(newton(self.design_.problem, self.family_, self.penalty_))
+        parts = self.design_.problem, self.family_, self.penalty_
+        self._take(newton(*parts) if self.solver == "newton" else solvers.solve(self.solver, *parts))
         return self
 
     def _take(self, solution: Solution) -> None:

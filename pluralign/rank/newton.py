@@ -117,7 +117,7 @@ def newton(problem: Problem, family: Family, penalty: Penalty, start: Solution |
     value, pull, stiffness = penalty.terms(theta, beta)
     total, size, accuracy = terms.nll + value, np.inf, 1e-2
     for steps in range(1, STEPS + 1):
-        step = _step(problem, penalty, terms, pull, stiffness, beta, tie, accuracy)
+        step = newton_step(problem, penalty, terms, pull, stiffness, beta, tie, accuracy)
         length, previous = 1.0, total
         while True:
             new = (theta - length * step[0], beta - length * step[1], None if tie is None else tie - length * step[2])
@@ -157,7 +157,7 @@ def _log_odds(problem: Problem) -> Array:
     return theta if gain > cost else np.zeros(problem.n)
 
 
-def _step(
+def newton_step(
     problem: Problem,
     penalty: Penalty,
     terms: Terms,
