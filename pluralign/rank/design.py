@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pluralign.errors import FeedbackError, OptionError
+from pluralign.feedback.audit import style
 from pluralign.rank.graph import Graph, graph
 from pluralign.rank.laplacian import Laplacian
 from pluralign.rank.newton import Problem
@@ -140,24 +141,36 @@ def _covariates(votes: Votes, order: bool, covariates: Sequence[str]) -> tuple[A
 
 
 def _difference(votes: Votes, name: str) -> Array:
-    """A column that is a difference already, or name_a and name_b as (a - b) / (a + b + 1)."""
-    frame = votes.extra if votes.extra is not None else pl.DataFrame()
-    pairs = [(f"{name}_a", f"{name}_b"), (f"{name}_left", f"{name}_right")]
-    sides = next((p for p in pairs if set(p) <= set(frame.columns)), None)
+    """A column of differences, or name_a and name_b, or a feature of the two texts, as (a - b) / (a + b + 1)."""
     try:
-        if name in frame.columns:
-            values = frame[name].cast(pl.Float64).to_numpy()
-        elif sides is not None:
-            a, b = (frame[side].cast(pl.Float64).to_numpy() for side in sides)
-            values = (a - b) / (np.abs(a) + np.abs(b) + 1)
+        whole = votes.column(name)
+        if whole is not None:
+            values = whole.cast(pl.Float64).to_numpy()
         else:
-            raise OptionError(
-                f"there is no column '{name}', nor '{name}_a' and '{name}_b', to use as a covariate; "
-                f"there are {', '.join(frame.columns) or 'none'}"
-            )
+            a, b = (side.cast(pl.Float64).to_numpy() for side in _two_sides(votes, name))
+            values = (a - b) / (np.abs(a) + np.abs(b) + 1)
     except pl.exceptions.PolarsError:
         raise OptionError(f"covariate '{name}' holds words where numbers belong") from None
     if np.isnan(values).any():
         row = int(np.isnan(values).argmax()) + 1
         raise OptionError(f"covariate '{name}' has no number in vote {row}; fill it in or leave the votes out")
     return np.asarray(values)
+
+
+def _two_sides(votes: Votes, name: str) -> tuple[pl.Series, pl.Series]:
+    for left, right in ((f"{name}_a", f"{name}_b"), (f"{name}_left", f"{name}_right")):
+        a, b = votes.column(left), votes.column(right)
+        if a is not None and b is not None:
+            return a, b
+    a, b = votes.column("response_a"), votes.column("response_b")
+    feature = {"length": "characters"}.get(name, name)
+    if a is not None and b is not None:
+        a_features, b_features = (style.features(text.cast(pl.String).fill_null("")) for text in (a, b))
+        if feature in a_features.columns:
+            return a_features[feature], b_features[feature]
+    columns = [] if votes.extra is None else votes.extra.columns
+    raise OptionError(
+        f"there is no column '{name}', nor '{name}_a' and '{name}_b', to use as a covariate; there are "
+        f"{', '.join(columns) or 'none'}; of texts (response_a, response_b) length, headers, lists, bold, citation and "
+        "others are counted"
+    )

@@ -106,7 +106,8 @@ def rank(
 
 
 def _parts(votes: Votes, by: str) -> dict[str, Votes]:
-    values = votes.extra[by].cast(pl.String) if votes.extra is not None and by in votes.extra.columns else None
+    column = votes.column(by)
+    values = None if column is None else column.cast(pl.String)
     if by == "annotator" and votes.annotator is not None:
         values = pl.Series([votes.annotators[i] if i >= 0 else None for i in votes.annotator], dtype=pl.String)
     if values is None:
@@ -136,8 +137,8 @@ def _clusters(votes: Votes, cluster: str | None) -> tuple[NDArray[np.int32] | No
         if found is None:
             raise OptionError("the votes do not say which prompt they were cast on; name another cluster, or none")
         groups = found
-    elif votes.extra is not None and cluster in votes.extra.columns:
-        groups = encoded(votes.extra[cluster].cast(pl.String))[1]
+    elif (column := votes.column(cluster)) is not None:
+        groups = encoded(column.cast(pl.String))[1]
     else:
         raise OptionError(f"there is no column '{cluster}' to cluster votes by")
     # A vote whose annotator is not known stands for itself.

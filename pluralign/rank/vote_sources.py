@@ -262,6 +262,7 @@ def _from_feedback(feedback: Feedback) -> Votes:
         *sides,
         outcome.when(said == 0).then(TIE).cast(pl.Int8).alias("outcome"),
         pl.when(shown < 0).then(0).when(shown > 0).then(1).otherwise(-1).cast(pl.Int8).alias("first"),
+        *(pl.when(t != "").then(t).alias(name) for t, name in zip(text, ("response_a", "response_b"), strict=True)),
         *(pl.col(c) for c in _COLUMNS if c not in ("responses", "ranks", "positions", "both_bad")),
     )
     total = len(frame)
@@ -288,7 +289,7 @@ def _from_feedback(feedback: Feedback) -> Votes:
         annotators=() if who is None else who[0],
         prompt=None if prompts.null_count() == len(prompts) else encoded(prompts)[1],
         days=None if frame["time"].null_count() == len(frame) else frame["time"].dt.epoch("us").to_numpy() / 86_400e6,
-        extra=frame.select("strength", "criterion", "context", "source"),
+        extra=frame.select("strength", "criterion", "context", "source", "meta", "response_a", "response_b"),
         dropped=+dropped,
     )
 
@@ -307,4 +308,5 @@ _COLUMNS = [
     "criterion",
     "context",
     "source",
+    "meta",
 ]

@@ -86,6 +86,15 @@ class Votes:
 
         return votes_of(data, columns or {}, labels or {})
 
+    def column(self, name: str) -> pl.Series | None:
+        """A column of the source, or a field of what its format did not understand (`meta`); None if there is none."""
+        if self.extra is None or name in self.extra.columns:
+            return None if self.extra is None else self.extra[name]
+        if "meta" not in self.extra.columns or self.extra["meta"].dtype != pl.String:
+            return None
+        found = self.extra["meta"].str.json_path_match(f"$['{name.removeprefix('meta.')}']")
+        return None if found.null_count() == len(found) else found
+
     def where(self, mask: Any) -> Votes:
         """The votes for which a boolean mask [N] holds. Items keep their numbers."""
         mask = np.asarray(mask, dtype=bool)

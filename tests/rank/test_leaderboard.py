@@ -12,6 +12,7 @@ from pluralign.cli import app
 from pluralign.errors import OptionError
 from pluralign.rank import BradleyTerry, Votes, rank
 from pluralign.rank.bootstrap import bootstrap
+from tests.feedback.format_samples import SAMPLES
 from tests.rank.golden import g1, g2, g3, votes
 
 
@@ -218,6 +219,31 @@ def test_by_ranks_every_part_by_itself():
     }
     boards = rank(data, by="task")
     assert {name: board.table["item"].to_list() for name, board in boards.items()} == {"p": ["a", "b"], "q": ["x", "y"]}
+
+
+ARENAS = ("arena", "arena_55k", "search_arena", "mt_bench", "alpaca_eval", "pandalm", "multipref", "nectar", "oasst")
+
+
+@pytest.mark.parametrize("name", ARENAS)
+def test_every_public_shape_of_an_arena_is_ranked(name, tmp_path):
+    file = tmp_path / "votes.jsonl"
+    file.write_text("\n".join(json.dumps(row) for row in SAMPLES[name]))
+    table = rank(file).table
+    assert table.height >= 2
+    assert table["wins"].sum() == table["losses"].sum()
+
+
+def test_what_a_format_does_not_understand_can_be_ranked_by_and_texts_have_a_style(tmp_path):
+    rows = [{**SAMPLES["arena"][0], "question_id": f"q{i}", "language": ("en", "fr")[i % 2]} for i in range(40)]
+    for i, row in enumerate(rows):
+        row["winner"] = ("model_a", "model_b")[i % 3 == 0]
+        row["conversation_a"] = [*row["conversation_a"][:1], {"role": "assistant", "content": "long " * (i % 7 + 1)}]
+    (tmp_path / "votes.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    feedback = pluralign.read(tmp_path / "votes.jsonl")
+    assert set(rank(feedback, by="language")) == {"en", "fr"}
+    assert "length" in rank(feedback, covariates=["length"]).model.coefficients_
+    with pytest.raises(OptionError, match="no column 'depth'"):
+        rank(feedback, covariates=["depth"])
 
 
 def test_large_boards_come_without_a_covariance(monkeypatch):
