@@ -55,6 +55,7 @@ def demo(out: str | Path = "demo", *, seed: int = 0) -> Path:
     for objective, options in (("dpo", {"learning_rate": 5e-4}), ("simpo", {"learning_rate": 2e-4})):
         folder = out / objective
         training: dict[str, Any] = {"per_device_train_batch_size": 16, "num_train_epochs": 2, "logging_steps": 20}
+        training["pretrain_steps"] = 200
         runs.append(
             align(
                 held_in,

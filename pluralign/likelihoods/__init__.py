@@ -10,6 +10,7 @@ from pluralign.likelihoods.lists import choice, lambda_weights, log_softmax, pai
 from pluralign.likelihoods.numerics import log1mexp, log_odds, logsumexp, sigmoid
 from pluralign.likelihoods.pairwise import (
     box_cox,
+    davidson,
     exponential,
     hinge,
     logistic,
@@ -22,6 +23,7 @@ from pluralign.likelihoods.pairwise import (
 __all__ = [
     "box_cox",
     "choice",
+    "davidson",
     "debiased",
     "expected",
     "exponential",

@@ -100,3 +100,18 @@ def rao_kupper(z: Array, tie: Array, threshold: float) -> Array:
     """
     win = logistic(z - threshold)
     return win + tie * (logistic(-z - threshold) - log(expm1(2 * threshold)))
+
+
+def davidson(z: Array, tie: Array, log_nu: Array | float) -> Array:
+    """Negative log-likelihood of a win (tie = 0) or a tie (tie = 1) at margin `z`, broadcasting.
+
+    P(win) : P(loss) : P(tie) = exp(z / 2) : exp(-z / 2) : nu. Davidson 1970.
+
+    >>> import numpy as np
+    >>> chance = lambda z, tie: np.exp(-davidson(np.array(z), np.array(tie), np.log(0.5)))
+    >>> (chance(0.3, 0.0) + chance(0.3, 1.0) + chance(-0.3, 0.0)).round(12), chance(0.0, 1.0)
+    (np.float64(1.0), np.float64(0.2))
+    """
+    xp = array_namespace(z)
+    total = xp.logaddexp(xp.logaddexp(z / 2, -z / 2), log_nu + xp.zeros_like(z))
+    return total - (1 - tie) * z / 2 - tie * log_nu

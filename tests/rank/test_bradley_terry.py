@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pluralign.errors import FeedbackError, OptionError
+from pluralign.likelihoods import davidson, logistic, rao_kupper
 from pluralign.rank import BradleyTerry, Votes
 from pluralign.rank.families import Davidson, Logistic, Probit, RaoKupper
 from tests.rank.golden import g1, g2, g3, votes
@@ -93,6 +94,29 @@ def test_derivatives_are_those_of_the_likelihood(family, tie):
     assert (won * by_d).sum(1) == pytest.approx(-terms.d)
     if by_tie is not None:
         assert (won * by_tie).sum() == pytest.approx(-terms.tie)
+
+
+@pytest.mark.parametrize(
+    ("family", "tie", "loss"),
+    [
+        (Logistic(), None, lambda z, tied, _: (1 - tied) * logistic(z) + tied * (logistic(z) + logistic(-z)) / 2),
+        (Davidson(), -0.4, davidson),
+        (RaoKupper(), 0.7, rao_kupper),
+    ],
+)
+def test_closed_derivatives_are_autograd_of_the_shared_likelihood(family, tie, loss):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(2)
+    d, won = rng.normal(size=9) * 3, rng.integers(0, 4, (9, 3)).astype(float)
+    z, w = torch.tensor(d, requires_grad=True), torch.tensor(won)
+    zero, one = torch.zeros(9, dtype=torch.float64), torch.ones(9, dtype=torch.float64)
+    said = loss(z, zero, tie) * w[:, 0] + loss(-z, zero, tie) * w[:, 1] + loss(z, one, tie) * w[:, 2]
+    (slope,) = torch.autograd.grad(said.sum(), z, create_graph=True)
+    (curvature,) = torch.autograd.grad(slope.sum(), z)
+    terms = family.terms(d, won, tie)
+    assert terms.nll == pytest.approx(float(said.sum()), rel=1e-12)
+    assert terms.d == pytest.approx(slope.detach().numpy(), abs=1e-10)
+    assert terms.dd == pytest.approx(curvature.numpy(), abs=1e-10)
 
 
 @pytest.mark.parametrize("family", [Logistic(), Probit(), Davidson(), RaoKupper()])
