@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
+from scipy.sparse import coo_array, csr_array
+from scipy.sparse.csgraph import minimum_spanning_tree
 
 from pluralign.rank.bradley_terry import VIRTUAL, BradleyTerry
 from pluralign.rank.design import Design
@@ -78,7 +79,8 @@ def _penalty(model: BradleyTerry, problem: Problem) -> Penalty:
         return model.penalty_
     pairs = problem.laplacian
     won = np.stack([problem.by_pair(column) for column in _from_low(problem).T], 1)
-    found = graph(problem.n, pairs.i, pairs.j, won)
+    # A draw may leave out the only votes between two parts of a component; no score then holds the one to the other.
+    found = replace(graph(problem.n, pairs.i, pairs.j, won), component=pairs.component)
     return replace(model.penalty_, virtual=np.where(found.infinite, VIRTUAL, 0.0))
 
 
@@ -123,6 +125,18 @@ def _together(
         if not len(moving):
             break
     out[:] = theta - theta.mean(1, keepdims=True) if floating.any() else theta
-    done = np.ones(len(drawn), dtype=bool)
+    done = (total[:, _tree(problem)] > 0).all(1)
     done[moving] = False
-    return done & np.isfinite(out).all(1)
+    return np.asarray(done & np.isfinite(out).all(1))
+
+
+def _tree(problem: Problem) -> NDArray[np.intp]:
+    """Rows that connect all items, of those with most votes.
+
+    A replicate in which all of them have votes is connected, so that where its gradient vanishes is its only optimum.
+    """
+    n, m = problem.n, len(problem.won)
+    weight = 1 / problem.won.sum(1)
+    chosen = minimum_spanning_tree(csr_array((weight, (problem.i, problem.j)), shape=(n, n))).tocoo()
+    row = csr_array((np.arange(m), (problem.i, problem.j)), shape=(n, n))
+    return np.asarray(row[chosen.row, chosen.col], dtype=np.intp)
