@@ -6,7 +6,9 @@ from pluralign.rank.elo import Elo
 from pluralign.rank.glicko2 import Glicko2
 from pluralign.rank.leaderboard import Leaderboard
 from pluralign.rank.newton import NotConverged
+from pluralign.rank.plackett_luce import PlackettLuce
 from pluralign.rank.ranking import rank
+from pluralign.rank.rankings import Rankings
 from pluralign.rank.trueskill import TrueSkill
 from pluralign.rank.votes import BOTH_BAD, LEFT, RIGHT, TIE, Counts, Votes
 
@@ -21,6 +23,8 @@ __all__ = [
     "Glicko2",
     "Leaderboard",
     "NotConverged",
+    "PlackettLuce",
+    "Rankings",
     "TrueSkill",
     "Votes",
     "rank",

@@ -73,18 +73,31 @@ def _rows(problem: Problem) -> csr_array:
 
 
 def _inverse(matrix: Array, problem: Problem, penalty: Penalty) -> Array:
-    """Moore-Penrose inverse; what no vote can tell, a constant for every component, is the only null space."""
-    held = np.bincount(problem.laplacian.component, penalty.ridge + penalty.virtual) > 0
-    directions = []
-    for c in np.flatnonzero(~held):
-        u = np.zeros(len(matrix))
-        inside = np.flatnonzero(problem.laplacian.component == c)
-        u[inside] = 1 / np.sqrt(len(inside))
-        directions.append(u)
-    null = np.array(directions).reshape(-1, len(matrix))
+    component = problem.laplacian.component
+    return pseudo_inverse(matrix, component, np.bincount(component, penalty.ridge + penalty.virtual) > 0)
+
+
+def pseudo_inverse(matrix: Array, component: NDArray[np.int32], held: NDArray[np.bool_]) -> Array:
+    """Moore-Penrose inverse [p, p] of an information matrix whose first rows are items in connected components.
+
+    What the data cannot tell, a constant for every component that nothing holds, is the only null space. held: by
+    component, whether a prior or an anchor fixes that constant.
+    """
+    null = floating(component, held, len(matrix))
     scale = float(np.mean(np.diag(matrix)))
     lifted = matrix + scale * null.T @ null
     return np.asarray(cho_solve(cho_factor(lifted), np.eye(len(matrix))) - null.T @ null / scale)
+
+
+def floating(component: NDArray[np.int32], held: NDArray[np.bool_], size: int) -> Array:
+    """[c, size] unit vectors, constant over the items of each component that nothing holds."""
+    directions = []
+    for c in np.flatnonzero(~held):
+        u = np.zeros(size)
+        inside = np.flatnonzero(component == c)
+        u[inside] = 1 / np.sqrt(len(inside))
+        directions.append(u)
+    return np.array(directions).reshape(-1, size)
 
 
 def _by_row(made: Design, family: Family, solution: Solution) -> Array:

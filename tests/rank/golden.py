@@ -37,3 +37,7 @@ def g3():
             rows += [(i, j, 0)] * WINS[i, j]
             first += [0] * FIRST[i, j] + [1] * (WINS[i, j] - FIRST[i, j])
     return votes(rows, first)
+
+
+G4 = [[0, 1, 2, 3], [1, 0, 3], [2, 0, 1], [0, 2], [3, 1, 0], [0, 1, 3, 2], [1, 2, 3], [0, 3, 1]]
+"""Rankings, best first."""

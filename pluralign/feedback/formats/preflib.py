@@ -15,6 +15,7 @@ from pluralign.feedback.record import Judgement, Response
 
 HEADER = re.compile(r"#\s*([^:]+):\s*(.*)")
 ALTERNATIVE, CATEGORY = "ALTERNATIVE NAME ", "CATEGORY NAME "
+MARK = b"# NUMBER ALTERNATIVES:"
 PLACE = re.compile(r"\{([^}]*)\}|(\d+)")
 
 
@@ -36,14 +37,14 @@ def names(header: dict[str, str], kind: str) -> list[str]:
     return [found[number] for number in sorted(found)]
 
 
-def places(order: str, count: int) -> list[int | None]:
+def places(listed: str, count: int) -> list[int | None]:
     """The place (from 1) of each of `count` alternatives in an order such as "1,{2,3},4"; None where it is not in it.
 
     >>> places("3,{1,4}", 4)
     [2, None, 1, 2]
     """
     found: list[int | None] = [None] * count
-    groups = [tied or single for tied, single in PLACE.findall(order)]
+    groups = [tied or single for tied, single in PLACE.findall(listed)]
     for place, group in enumerate(groups, start=1):
         for item in (int(part) for part in group.split(",") if part.strip()):
             if not 1 <= item <= count:
@@ -56,21 +57,26 @@ def places(order: str, count: int) -> list[int | None]:
     return found
 
 
+def order(line: str, count: int) -> tuple[float, list[int | None]]:
+    """How many people gave the order of a line such as "12: 1,{2,3}", and the places in it of `count` alternatives."""
+    people, colon, listed = line.partition(":")
+    if not colon or PLACE.sub("", listed).strip(" ,"):
+        problem = f"{line[:60]!r} is not 'count: order'"
+        raise BadRow("invalid-order", field="order", problem=problem, remedy="mend the line, as in '12: 3,{1,4}'")
+    return number(people, "order"), places(listed, count)
+
+
 def _parse(record: Record) -> Iterator[Judgement]:
     header = record.fields["header"]
-    count, colon, order = record.fields["order"].partition(":")
-    if not colon or PLACE.sub("", order).strip(" ,"):
-        problem = f"{record.fields['order'][:60]!r} is not 'count: order'"
-        raise BadRow("invalid-order", field="order", problem=problem, remedy="mend the line, as in '12: 3,{1,4}'")
     alternatives = names(header, ALTERNATIVE)
-    found = places(order, len(alternatives))
+    weight, found = order(record.fields["order"], len(alternatives))
     # Categories keep their numbers: one of them may be empty, which an order cannot show.
     categories = names(header, CATEGORY)
     meta = {"categories": categories, "category": found} if categories else {}
     yield Judgement(
         responses=tuple(Response(model=name) for name in alternatives),
         ranks=by_value([None if place is None else float(place) for place in found]),
-        weight=number(count, "order"),
+        weight=weight,
         context=header.get("TITLE") or None,
         meta=meta | {key.lower(): value for key, value in header.items() if value and _told_by_no_field(key)},
     )
@@ -81,7 +87,7 @@ def _told_by_no_field(key: str) -> bool:
 
 
 def _detect(sample: Sample) -> tuple[int, str] | None:
-    if b"# NUMBER ALTERNATIVES:" in sample.head:
+    if MARK in sample.head:
         return 10, "header line '# NUMBER ALTERNATIVES:'"
     return None
 
