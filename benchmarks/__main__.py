@@ -4,6 +4,6 @@ from __future__ import annotations
 
 import runpy
 
-for name in ("audit",):
+for name in ("audit", "trl"):
     print(f"\n== benchmarks.{name}")
     runpy.run_module(f"benchmarks.{name}", run_name="__main__")

@@ -23,6 +23,8 @@ LAST = (
     "formats.md",
     "objectives.md",
     "own-loop.md",
+    "own-objective.md",
+    "trl-agreement.md",
     "api/",
     "design.md",
     "decisions.md",
