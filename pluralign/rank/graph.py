@@ -35,24 +35,25 @@ class Graph:
         return np.asarray(blocks[self.component] > 1)
 
 
-def graph(n: int, low: NDArray[np.int32], high: NDArray[np.int32], won: NDArray[np.float64]) -> Graph:
+def graph(n: int, low: NDArray[np.int32], high: NDArray[np.int32], counts: NDArray[np.float64]) -> Graph:
     """The graph with an edge from loser to winner for every pair with such a vote, both ways for ties.
 
-    low, high: pairs, sorted, none twice; won: [m, 3] wins of low, wins of high, ties.
+    low, high: pairs, sorted, none twice; counts: [m, 3] wins of low, wins of high, ties.
     """
-    tied = won[:, TIE] > 0
-    up, down = (won[:, LEFT] > 0) | tied, (won[:, RIGHT] > 0) | tied
+    tied = counts[:, TIE] > 0
+    up, down = (counts[:, LEFT] > 0) | tied, (counts[:, RIGHT] > 0) | tied
     to_low = _sparse(n, low, high, up)
     to_high = _sparse(n, low, high, down)
-    won_any = (np.bincount(low, up, n) + np.bincount(high, down, n)) > 0
-    lost_any = (np.bincount(high, up, n) + np.bincount(low, down, n)) > 0
     if _reaches_all(to_low, to_high.T) and _reaches_all(to_high, to_low.T):
-        component = block = np.zeros(n, dtype=np.int32)
-    else:
-        edges = (to_low + to_high.T).tocsr()
-        _, component = connected_components(edges, directed=False)
-        _, block = connected_components(edges, directed=True, connection="strong")
-    return Graph(component, block, won_any & ~lost_any, lost_any & ~won_any)
+        # Everybody beat somebody and lost to somebody.
+        one, nobody = np.zeros(n, dtype=np.int32), np.zeros(n, dtype=bool)
+        return Graph(one, one, nobody, nobody)
+    edges = (to_low + to_high.T).tocsr()
+    _, component = connected_components(edges, directed=False)
+    _, block = connected_components(edges, directed=True, connection="strong")
+    won = (np.bincount(low, up, n) + np.bincount(high, down, n)) > 0
+    lost = (np.bincount(high, up, n) + np.bincount(low, down, n)) > 0
+    return Graph(component, block, won & ~lost, lost & ~won)
 
 
 def _sparse(n: int, low: NDArray[np.int32], high: NDArray[np.int32], edge: NDArray[np.bool_]) -> csr_array:

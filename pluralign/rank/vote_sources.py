@@ -179,7 +179,7 @@ def _words(values: pl.Series) -> tuple[list[str], NDArray[Any]]:
     row = 0
     while len(words) < FEW and place[row] < 0:
         words.append(values[row])
-        place[(values == words[-1]).to_numpy()] = len(words) - 1
+        np.copyto(place, np.int8(len(words) - 1), where=(values == words[-1]).to_numpy())
         row = int(place.argmin())
     return (words, place) if not len(place) or place[row] >= 0 else encoded(values)
 

@@ -153,14 +153,17 @@ def encoded(values: pl.Series) -> tuple[list[str], NDArray[np.int32]]:
     >>> encoded(pl.Series(["b", None, "a"]))
     (['a', 'b'], array([ 1, -1,  0], dtype=int32))
     """
-    category = values.cast(pl.Categorical)
-    seen = category.unique().drop_nulls()
-    distinct = seen.cast(pl.String)
-    order = distinct.arg_sort().to_numpy()
     # Physical codes are places in a store that other columns may share, so they are mapped to our own.
-    physical = seen.to_physical().to_numpy()
-    place = np.full(int(physical.max()) + 2 if len(physical) else 1, -1, dtype=np.int32)
-    place[physical[order]] = np.arange(len(order), dtype=np.int32)
-    codes = category.to_physical()
-    codes = codes.fill_null(len(place) - 1) if codes.null_count() else codes
-    return distinct.gather(order).to_list(), place[codes.to_numpy()]
+    physical = values.cast(pl.Categorical).to_physical()
+    known = np.flatnonzero(physical.is_not_null()) if physical.null_count() else slice(None)
+    codes = physical.drop_nulls().to_numpy() if physical.null_count() else physical.to_numpy()
+    first = np.full(int(codes.max()) + 1 if len(codes) else 0, -1, dtype=np.int64)
+    first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)
+    seen = np.flatnonzero(first >= 0)
+    distinct = values.drop_nulls().gather(first[seen]) if physical.null_count() else values.gather(first[seen])
+    order = distinct.arg_sort().to_numpy()
+    place = np.empty(len(first), dtype=np.int32)
+    place[seen[order]] = np.arange(len(order), dtype=np.int32)
+    out = np.full(len(values), -1, dtype=np.int32)
+    out[known] = place[codes]
+    return distinct.gather(order).to_list(), out
