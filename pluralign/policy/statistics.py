@@ -10,6 +10,7 @@ import torch
 
 from pluralign.objectives import Need, Tokens
 from pluralign.policy.batch import TokenBatch
+from pluralign.policy.logprobs import logprobs
 
 Layer = tuple[torch.Tensor, ...]
 
@@ -36,6 +37,16 @@ class Reference:
             output = _forward(self.model, tokens, hidden)
         self.model.train(training)
         return output
+
+    @torch.no_grad()
+    def logp(self, tokens: TokenBatch) -> torch.Tensor:
+        """Sums of response log-probs under the reference as it is now, [B, K]."""
+        training = self.model.training
+        self.model.eval()
+        with self._context():
+            found = logprobs(self.model, tokens).logp
+        self.model.train(training)
+        return found
 
 
 def token_values(model: Any, reference: Reference, tokens: TokenBatch, needs: set[Need]) -> Tokens:

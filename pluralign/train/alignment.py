@@ -27,8 +27,10 @@ from pluralign.policy.load import load
 from pluralign.policy.reference import ReferenceCache, weights_fingerprint
 from pluralign.policy.statistics import Reference
 from pluralign.progress import bar
+from pluralign.train import moving
 from pluralign.train.batches import Examples
 from pluralign.train.data import Prepared, Wanted, check_columns, mismatched, prepare
+from pluralign.train.moving import MovingReference
 from pluralign.train.options import AlignOptions, read_config, resolve
 from pluralign.train.run import Run
 from pluralign.train.scorer import COMPUTED, LIVE
@@ -68,6 +70,7 @@ def align(
     run = Run(Path(output_dir))
     given = _given(run, data, model, objective, eval_data, config, resume, options)
     settings, goal, goal_options, training = resolve(given)
+    moving.check(settings, goal, goal_options)
     if lacking := goal.needs(**goal_options) - COMPUTED:
         raise OptionError(
             f"{goal.name} needs {', '.join(sorted(lacking))}, which align does not compute; "
@@ -100,10 +103,12 @@ def align(
     if _is_main():
         _record(run, given, goal, goal_options, arguments, provenance, prepared, evaluated, held_out)
         _record_reference(run, settings, policy)
-    frozen = copy.deepcopy(policy).requires_grad_(False) if needs & LIVE and settings.lora is None else None
+    live = bool(needs & LIVE) or settings.sync_ref_model
+    frozen = copy.deepcopy(policy).requires_grad_(False) if live and settings.lora is None else None
     policy = _with_adapters(policy, settings)
     trainer = PolicyTrainer(
-        reference=Reference(frozen or policy) if needs & LIVE else None,
+        reference=Reference(frozen or policy) if live else None,
+        moving=settings.sync_ref_model,
         feature_layer=settings.feature_layer,
         objective=goal,
         options=goal_options,
@@ -119,6 +124,11 @@ def align(
     stopper = _StopAfterStep()
     trainer.add_callback(stopper)
     checkpoint = _newest_checkpoint(run.path) if resume else None
+    if settings.sync_ref_model and frozen is not None:
+        follow = MovingReference(frozen, settings.ref_model_sync_steps, settings.ref_model_mixup_alpha)
+        if checkpoint:
+            follow.load(checkpoint)
+        trainer.add_callback(follow)
     run_step = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
     if _is_main():
         run.forget_after(run_step)

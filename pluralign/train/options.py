@@ -56,6 +56,12 @@ class AlignOptions(pydantic.BaseModel):
     """Lowest and highest rating, moved to 0 and 1; ratings count as they are when left out."""
     frozen_models: list[str] = []
     """Further models that some objectives compare with (modpo: aligned otherwise; spo_seq: earlier rounds)."""
+    sync_ref_model: bool = False
+    """Let the reference follow the policy: trust-region DPO, with any objective on log-ratios."""
+    ref_model_mixup_alpha: float = pydantic.Field(0.6, gt=0, le=1)
+    """How far the reference moves towards the policy each time; 1 makes it the policy."""
+    ref_model_sync_steps: int = pydantic.Field(512, ge=1)
+    """Optimizer steps between two moves of the reference."""
     feature_layer: int = -1
     """Hidden layer whose states give the features and embeddings that some objectives need; -1 is the last."""
     seed: int = 0

@@ -34,15 +34,27 @@ COMPUTED = LIVE | {
 
 
 class Scorer:
-    """Scores collated rows for an objective with these needs. beta: for rows that carry none of their own."""
+    """Scores collated rows for an objective with these needs.
 
-    def __init__(self, needs: set[Need], beta: float | None, reference: Reference | None, feature_layer: int) -> None:
-        self.needs, self.beta, self.reference, self.layer = needs, beta, reference, feature_layer
+    beta: for rows that carry none of their own. moving: the reference changes, so its log-probs are computed anew.
+    """
+
+    def __init__(
+        self,
+        needs: set[Need],
+        beta: float | None,
+        reference: Reference | None,
+        feature_layer: int,
+        moving: bool = False,
+    ) -> None:
+        self.needs, self.beta, self.reference, self.layer, self.moving = needs, beta, reference, feature_layer, moving
 
     def __call__(self, model: Any, inputs: dict[str, Any], step: dict[str, Any]) -> PolicyBatch:
         """The rows under the model; step: what they share with the other rows of their optimizer step."""
         tokens: TokenBatch = inputs["tokens"]
         extra: dict[str, Any] = {}
+        if self.moving and self.reference is not None:
+            inputs = inputs | {"ref_logp": self.reference.logp(tokens)}
         if self.needs & TOKENS and self.reference is not None:
             values = token_values(model, self.reference, tokens, self.needs)
             extra["tokens"] = replace(values, uniform=inputs.get("token_uniform"))

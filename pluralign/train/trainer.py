@@ -77,12 +77,13 @@ class PolicyTrainer(Trainer):
         pad_id: int,
         reference: Reference | None = None,
         feature_layer: int = -1,
+        moving: bool = False,
         **rest: Any,
     ) -> None:
         self.objective, self.options, self.needs = objective, options, objective.needs(**options)
         self.tally = Tally()
         self.memory = Memory(objective, options)
-        self.scorer = Scorer(self.needs, options.get("beta"), reference, feature_layer)
+        self.scorer = Scorer(self.needs, options.get("beta"), reference, feature_layer, moving)
         self._step: dict[str, Any] = {}
         self._surrogates: list[Surrogate] = []
         self._step_loss = torch.zeros(())
