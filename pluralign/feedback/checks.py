@@ -15,7 +15,8 @@ def check(j: Judgement) -> list[str]:
     """Reasons to note about a judgement that can stay; raises `BadRow` for one that cannot.
 
     An empty reply is noted, not dropped: it is what the annotator saw. Two equal sides with one preferred cannot be
-    meant, so that row is dropped.
+    meant, so that row is dropped; unless two models of different names gave the same text, which is noted: the vote
+    still counts between the two.
 
     >>> from pluralign.feedback.record import text
     >>> check(Judgement(text("Hi"), (Response(text("Hello")), Response(text(""))), ranks=(1, 2)))
@@ -43,7 +44,10 @@ def check(j: Judgement) -> list[str]:
             problem="both responses are the same, and one is preferred",
             remedy="remove the row or record a tie",
         )
-    return ["empty-response"] if any(_is_empty(r) for r in j.responses) else []
+    notes = ["empty-response"] if any(_is_empty(r) for r in j.responses) else []
+    if prefers_equal_texts(j):
+        notes.append("equal-texts")
+    return notes
 
 
 _TEXTS = ("rationale", "annotator", "annotator_kind", "criterion", "context", "prompt_id", "id")
@@ -93,12 +97,26 @@ def _ranks(j: Judgement) -> None:
             raise BadRow("wrong-length", field=name, problem=problem, remedy="give one entry a response")
 
 
+def prefers_equal_texts(j: Judgement) -> bool:
+    """Whether one of two responses is preferred though their texts are the same: nothing to learn for a model of text.
+
+    >>> from pluralign.feedback.record import text
+    >>> prefers_equal_texts(Judgement(responses=(Response(text("yes"), "a"), Response(text("yes"), "b")), ranks=(1, 2)))
+    True
+    """
+    if len(j.responses) != 2 or j.ranks is None or j.ranks[0] == j.ranks[1]:
+        return False
+    first, second = j.responses
+    return bool(first.messages) and first.messages == second.messages
+
+
 def _equal_sides(j: Judgement) -> bool:
     if len(j.responses) != 2 or j.ranks is None or j.ranks[0] == j.ranks[1]:
         return False
     first, second = j.responses
     if first.messages or second.messages:
-        return first.messages == second.messages
+        two_models = None not in (first.model, second.model) and first.model != second.model
+        return prefers_equal_texts(j) and not two_models
     named = first.model is not None or first.id is not None
     return named and (first.model, first.id) == (second.model, second.id)
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pluralign.errors import FeedbackError
+from pluralign.feedback.checks import prefers_equal_texts
 from pluralign.feedback.record import Judgement, Response, plain
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def pairs(
     feedback: Feedback,
     *,
     ties: str = "keep",
+    equal_texts: str = "drop",
     max_per_prompt: int | None = None,
     aspect: str | None = None,
     seed: int = 0,
@@ -65,7 +67,9 @@ def pairs(
 
     Rows that are pairs stay as they are, apart from the order of the sides. Rankings and choices give every pair they
     order; ratings every pair of responses in a row, by `aspect` (needed only when there are several). ties: "keep" or
-    "drop". max_per_prompt: at most so many pairs of one prompt, drawn under `seed`.
+    "drop". equal_texts: "drop" leaves out the preference between two equal texts, of which no model of text can learn
+    anything; "keep" is for leaderboards, where it is a vote. max_per_prompt: at most so many pairs of one prompt, drawn
+    under `seed`.
 
     >>> import pluralign
     >>> ranking = Judgement(responses=tuple(Response(model=m) for m in "abc"), ranks=(2, 1, 2))
@@ -74,6 +78,15 @@ def pairs(
     """
     if ties not in ("keep", "drop"):
         raise FeedbackError(f"ties: '{ties}' is not one of keep, drop")
+    if equal_texts not in ("keep", "drop"):
+        raise FeedbackError(f"equal_texts: '{equal_texts}' is not one of keep, drop")
+
+    def distinct(j: Judgement, left_out: Counter[str]) -> Iterator[Judgement]:
+        for pair in rows(j, left_out):
+            if equal_texts == "drop" and prefers_equal_texts(pair):
+                left_out["equal texts"] += 1
+            else:
+                yield pair
 
     def rows(j: Judgement, left_out: Counter[str]) -> Iterator[Judgement]:
         if len(j.responses) < 2:
@@ -98,9 +111,8 @@ def pairs(
             else:
                 yield _pair(j, a, b, ranks=(1, 1) if first == second else (1, 2) if first < second else (2, 1))
 
-    result = _converted(
-        feedback, "pairs", {"ties": ties, "max_per_prompt": max_per_prompt, "aspect": aspect, "seed": seed}, rows
-    )
+    options = {"ties": ties, "equal_texts": equal_texts, "max_per_prompt": max_per_prompt, "aspect": aspect}
+    result = _converted(feedback, "pairs", {**options, "seed": seed}, distinct)
     return result if max_per_prompt is None else _at_most(result, max_per_prompt, seed)
 
 
@@ -165,6 +177,8 @@ def unpaired(feedback: Feedback) -> Feedback:
             left_out["not a pair"] += 1
         elif j.ranks[0] == j.ranks[1]:
             left_out["tie"] += 1
+        elif prefers_equal_texts(j):
+            left_out["equal texts"] += 1
         else:
             for place, rank in enumerate(j.ranks):
                 best = rank == min(r for r in j.ranks if r is not None)

@@ -174,10 +174,18 @@ class Feedback:
         return convert.kinds(self.table)
 
     def pairs(
-        self, *, ties: str = "keep", max_per_prompt: int | None = None, aspect: str | None = None, seed: int = 0
+        self,
+        *,
+        ties: str = "keep",
+        equal_texts: str = "drop",
+        max_per_prompt: int | None = None,
+        aspect: str | None = None,
+        seed: int = 0,
     ) -> Feedback:
         """Every judgement as pairs, the preferred response first; see `convert.pairs`."""
-        return convert.pairs(self, ties=ties, max_per_prompt=max_per_prompt, aspect=aspect, seed=seed)
+        return convert.pairs(
+            self, ties=ties, equal_texts=equal_texts, max_per_prompt=max_per_prompt, aspect=aspect, seed=seed
+        )
 
     def rankings(self, *, aspect: str | None = None) -> Feedback:
         """Ratings as rankings, per annotator and prompt; see `convert.rankings`."""

@@ -244,7 +244,7 @@ def _from_feedback(feedback: Feedback) -> Votes:
     """Votes from the record: pairs as they are, rankings as all their pairs."""
     kinds = feedback.kinds
     if kinds["rankings"] or kinds["choices"] or kinds["ratings"]:
-        feedback = feedback.pairs()
+        feedback = feedback.pairs(equal_texts="keep")
     frame = pl.DataFrame(feedback.table.select(_COLUMNS)).filter(pl.col("responses").list.len() == 2)
     side = [pl.col("responses").list.get(i) for i in (0, 1)]
     text = [s.struct.field("messages").list.eval(pl.element().struct.field("content")).list.join("\n\n") for s in side]

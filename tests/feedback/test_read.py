@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pluralign.errors import FeedbackError, PluralignError
-from pluralign.feedback import Feedback, read
+from pluralign.feedback import Feedback, Judgement, Response, read, text
 from pluralign.feedback.checks import LONGEST_TEXT
 
 PAIR = {"prompt": "2 + 2?", "chosen": "4", "rejected": "5"}
@@ -245,3 +245,28 @@ def test_no_mutated_file_ever_ends_in_a_traceback(data: st.DataObject, tmp_path:
     # Any other exception fails the test.
     with contextlib.suppress(PluralignError):
         assert adds_up(read(path))
+
+
+def test_a_vote_between_two_models_that_said_the_same_counts_for_leaderboards_and_not_for_training() -> None:
+    row = {"model_a": "x", "model_b": "y", "response_a": "yes", "response_b": "yes", "prompt": "p"}
+    rows = [{**row, "winner": "model_a"}, {**row, "winner": "tie"}, {**row, "response_b": "no", "winner": "model_b"}]
+    same_model = {**row, "model_b": "x", "winner": "first"}
+    nameless = {key: row[key] for key in ("response_a", "response_b", "prompt")} | {"winner": "a"}
+    feedback = read([*rows, same_model, nameless], "table")
+    assert feedback.report.noted == {"equal-texts": 1}
+    assert feedback.report.dropped == {"equal-sides": 2}
+    assert adds_up(feedback)
+    assert len(feedback.votes()) == 3
+    training = feedback.pairs()
+    assert len(training) == 2, "the tie between equal texts is no preference and stays"
+    assert training.history[-1]["left_out"] == {"equal texts": 1}
+    assert len(feedback.pairs(equal_texts="keep")) == 3
+    assert feedback.unpaired().history[-1]["left_out"] == {"equal texts": 1, "tie": 1}
+
+
+def test_equal_texts_inside_a_ranking_make_no_training_pair() -> None:
+    same = [Response(text("yes"), model="x"), Response(text("yes"), model="y"), Response(text("no"), model="z")]
+    ranking = Feedback.from_judgements([Judgement(responses=tuple(same), ranks=(1, 2, 3))])
+    pairs = ranking.pairs()
+    assert [[r.model for r in j.responses] for j in pairs] == [["x", "z"], ["y", "z"]]
+    assert pairs.history[-1]["left_out"] == {"equal texts": 1}

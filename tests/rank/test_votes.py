@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 import pluralign
 from pluralign.errors import FeedbackError
+from pluralign.feedback import Feedback, Judgement, Response, text
 from pluralign.rank import BOTH_BAD, LEFT, RIGHT, TIE, Votes, scan
 
 
@@ -131,3 +132,12 @@ def test_a_large_file_is_counted_as_it_streams_by(tmp_path, monkeypatch):
     monkeypatch.setattr(scan, "MANY", 10_000)
     boards.append(pluralign.rank(tmp_path / "votes.parquet", columns={"left": "x"}))
     assert boards[0].table.equals(boards[2].table)
+
+
+def test_a_vote_between_models_whose_texts_are_equal_is_kept():
+    row = {"prompt": "p", "model_a": "x", "model_b": "y", "response_a": "yes", "response_b": "yes"}
+    feedback = pluralign.read([{**row, "winner": "model_a"}, {**row, "response_b": "no", "winner": "model_b"}], "table")
+    ratings = [Response(text("yes"), model=m, ratings={"r": v}) for m, v in (("x", 1.0), ("y", 2.0))]
+    ranked = Feedback.from_judgements([*feedback, Judgement(responses=tuple(ratings))])
+    assert len(Votes.of(feedback)) == 2
+    assert len(Votes.of(ranked)) == 3

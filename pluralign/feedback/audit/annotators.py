@@ -10,7 +10,6 @@ from pluralign.feedback.audit.cells import Cells
 from pluralign.feedback.audit.finding import Detail, Finding, percent, plural
 from pluralign.intervals import bootstrap, wilson
 
-_UNIT = ("prompt", "criterion", "context", "low", "high")
 _ENOUGH = 10  # judgements below which nothing is said about one annotator
 _SHOWN = 30  # annotator pairs listed on the page
 _RING = 30  # votes on one question beyond which not every two are paired
@@ -74,11 +73,10 @@ def agreement(cells: Cells, keyed: pl.DataFrame) -> list[Finding]:
     """Alpha and raw agreement of the choices, and of each rated aspect, with annotators who stand apart."""
     named = keyed.filter(pl.col("annotator").is_not_null())
     # Somebody's second vote on the same question is no second annotator.
-    named = named.unique([*_UNIT, "annotator"], keep="last", maintain_order=True)
+    named = named.unique(["question", "annotator"], keep="last", maintain_order=True)
     findings: list[Finding] = []
     if len(named):
-        unit = named.select(pl.struct(_UNIT).rank("dense")).to_series().to_numpy()
-        votes = pl.DataFrame({"unit": unit, "who": named["annotator"], "said": named["toward"], "row": named["row"]})
+        votes = named.select("row", unit="question", who="annotator", said="toward")
         votes = votes.filter(pl.len().over("unit") > 1)
         if len(votes):
             findings += _choices(cells, votes)

@@ -123,6 +123,7 @@ def cells(table: pa.Table) -> Cells:
         _per_line(table["positions"], k, side, row).alias("position"),
         _item_key(_field(responses, "id"), _field(responses, "model"), texts, has_text).alias("item"),
     )
+    pa.default_memory_pool().release_unused()  # or Arrow keeps what the layout needed on the way
     return Cells(table, prompts, texts, has_text, frame, lines)
 
 
