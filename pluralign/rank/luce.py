@@ -26,11 +26,12 @@ _NODES = np.arange(-38.0, 4.01, 0.25)
 @dataclass(frozen=True)
 class _Strict:
     """Rankings of one length: row [m], items [m, L]; chosen [m, L] where the item is alone on its level and not on the
-    last one."""
+    last one; place [m, L] of every item, where the rankings hold all of them."""
 
     row: Ints
     items: Ints
     chosen: NDArray[np.bool_]
+    place: Ints | None
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class Luce:
 
     def __init__(self, rankings: Rankings) -> None:
         self.n, self.rows = rankings.n, len(rankings)
+        # Value, slope and curvature are asked for at the same scores one after another.
+        self._last: tuple[Array, dict[int, tuple[Array, Array, Array]]] | None = None
         flat = rankings.flat.astype(np.int64)
         starts, ends = rankings.blocks()
         owner = rankings.owner[starts] if len(starts) else starts
@@ -61,7 +64,9 @@ class Luce:
         for length in np.unique(rankings.lengths):
             row = np.flatnonzero(rankings.lengths == length)
             place = rankings.offsets[row][:, None] + np.arange(length)
-            self.strict.append(_Strict(row, flat[place], chosen[place]))
+            items = flat[place]
+            whole = np.argsort(items, 1) if length == self.n else None
+            self.strict.append(_Strict(row, items, chosen[place], whole))
         self.tied = []
         several = np.flatnonzero((ends - starts > 1) & (ends < finish))
         shape = np.stack([ends - starts, finish - starts], 1)[several]
@@ -74,10 +79,8 @@ class Luce:
         """[R], in nats."""
         out = np.zeros(self.rows)
         for part in self.strict:
-            s = theta[part.items]
-            top = s.max(1, keepdims=True)
-            rest = tails(np.exp(s - top))
-            out[part.row] = (np.where(part.chosen, s - top - np.log(rest), 0.0)).sum(1)
+            _, rest, s = self._odds(theta, part)
+            out[part.row] = (np.where(part.chosen, s - np.log(rest), 0.0)).sum(1)
         for tied in self.tied:
             np.add.at(out, tied.row, _Integral(theta, tied).log)
         return out
@@ -117,6 +120,9 @@ class Luce:
         for part in self.strict:
             odds, rest, _ = self._odds(theta, part)
             seen = np.cumsum(weight[part.row][:, None] * part.chosen / rest**2, 1)
+            if part.place is not None:
+                out += self._whole(part.place, odds, seen).ravel()
+                continue
             # Pairs by their upper place: what they share are the choices down to it.
             for a in range(part.items.shape[1] - 1):
                 pair = part.items[:, a : a + 1] * self.n + part.items[:, a + 1 :]
@@ -130,6 +136,15 @@ class Luce:
         edges = out.reshape(self.n, self.n)
         edges = edges + edges.T
         return np.asarray(np.diag(edges.sum(1)) - edges)
+
+    def _whole(self, place: Ints, odds: Array, seen: Array) -> Array:
+        """Upper half of the edges from rankings of all items, in columns of items."""
+        # Sums down to the upper of two places are the smaller of the two, as they never fall.
+        odds, seen = (np.asfortranarray(np.take_along_axis(v, place, 1)) for v in (odds, seen))
+        out = np.zeros((self.n, self.n))
+        for i in range(self.n - 1):
+            out[i, i + 1 :] = odds[:, i] @ (np.minimum(seen[:, i : i + 1], seen[:, i + 1 :]) * odds[:, i + 1 :])
+        return out
 
     def products(self, theta: Array, weight: Array) -> Callable[[Array], Array]:
         """A function that multiplies the second derivative by a vector [n], without the matrix."""
@@ -165,13 +180,17 @@ class Luce:
             out += gathered(tied.items, mixed.sum(2), self.n)
         return out
 
-    @staticmethod
-    def _odds(theta: Array, part: _Strict) -> tuple[Array, Array, Array]:
+    def _odds(self, theta: Array, part: _Strict) -> tuple[Array, Array, Array]:
         """exp(theta) relative to the best of each ranking, its sums to the end, and its logarithm."""
-        s = theta[part.items]
-        s -= s.max(1, keepdims=True)
-        odds = np.exp(s)
-        return odds, tails(odds), s
+        if self._last is None or not np.array_equal(self._last[0], theta):
+            self._last = (theta.copy(), {})
+        known = self._last[1]
+        if id(part) not in known:
+            s = theta[part.items]
+            s -= s.max(1, keepdims=True)
+            odds = np.exp(s)
+            known[id(part)] = (odds, tails(odds), s)
+        return known[id(part)]
 
 
 def tails(values: Array) -> Array:
