@@ -12,6 +12,7 @@ from pluralign.errors import FeedbackError, OptionError
 from pluralign.rank import solvers, uncertainty
 from pluralign.rank.design import Design, design
 from pluralign.rank.families import Davidson, Family, Logistic, Probit, RaoKupper
+from pluralign.rank.names import places
 from pluralign.rank.newton import Certificate, Penalty, Solution, newton
 from pluralign.rank.votes import Counts, Votes
 
@@ -123,12 +124,7 @@ class BradleyTerry:
 
     def index(self, names: ArrayLike) -> NDArray[np.intp]:
         """Places of items by name, any shape. Raises `OptionError` for a name that did not take part."""
-        places = {item: i for i, item in enumerate(self.items_)}
-        asked = np.asarray(names, dtype=object)
-        unknown = sorted({str(name) for name in asked.ravel() if name not in places})
-        if unknown:
-            raise OptionError(f"'{unknown[0]}' is not among the {len(places):,} items that were ranked")
-        return np.array([places[name] for name in asked.ravel()], dtype=np.intp).reshape(asked.shape)
+        return places(self.items_, names)
 
     def predict_proba(self, a: ArrayLike, b: ArrayLike) -> Array:
         """P(a wins), P(b wins), P(tie) for items by name, [..., 3]; NaN for items that votes do not connect.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,7 @@ class Taste(Protocol):
         """Log of the prior density, up to a constant."""
 
     def improved(self, x: Array, weight: Array) -> Array:
-        """Parameters whose log-likelihood with people weighted [U], plus prior, is no less; the optimum in the limit."""
+        """Parameters no less likely for people weighted [U], prior included; the optimum in the limit."""
 
 
 @dataclass(frozen=True)
@@ -88,10 +88,12 @@ def search(taste: Taste, x: Array, log_share: Array, gain: float) -> Mix:
         history.append(second)
         step, bend = one - start, two - 2 * one + start
         start, found, r = two, second, r_two
-        length = float(np.linalg.norm(step) / max(np.linalg.norm(bend), 1e-300))
+        length = float(np.linalg.norm(step)) / max(float(np.linalg.norm(bend)), 1e-300)
         if length > 1:
             ahead = two - 2 * step - bend + 2 * length * step + length**2 * bend
-            jumped, r_jumped = value(ahead)
+            # A leap may land where scores overflow; it is then not taken.
+            with np.errstate(all="ignore"):
+                jumped, r_jumped = value(ahead)
             if np.isfinite(jumped) and jumped > second:
                 history.append(jumped)
                 start, found, r = ahead, jumped, r_jumped
@@ -99,24 +101,18 @@ def search(taste: Taste, x: Array, log_share: Array, gain: float) -> Mix:
 
 
 def best(
-    taste: Taste,
-    draw: Callable[[np.random.Generator], Array],
-    k: int,
-    restarts: int,
-    seed: int,
-    progress: Callable[[int], Any] = lambda done: None,
+    taste: Taste, draw: Callable[[np.random.Generator], Array], k: int, restarts: int, seed: int, gain: float
 ) -> tuple[Mix, Array]:
-    """The best of several searches, carried on to the end, and what each reached, [restarts].
+    """The best of several searches, carried on until a round gains no more than `gain` nats, and what each had reached
+    where it was left, [restarts].
 
     draw: a generator -> parameters [k, p] to start from. Every search starts with equal shares.
     """
     mixes = []
     shares = np.full(k, -np.log(k))
-    for done, child in enumerate(np.random.SeedSequence(seed).spawn(1 if k == 1 else restarts)):
-        x = draw(np.random.default_rng(child))
-        mixes.append(search(taste, x, shares, gain=1e-5 * taste.people))
-        progress(done + 1)
+    for child in np.random.SeedSequence(seed).spawn(1 if k == 1 else restarts):
+        mixes.append(search(taste, draw(np.random.default_rng(child)), shares, gain=1e-5 * taste.people))
     top = max(mixes, key=lambda mix: mix.objective)
-    polished = search(taste, top.x, top.log_share, gain=1e-8)
+    polished = search(taste, top.x, top.log_share, gain)
     history = np.concatenate([top.history, polished.history[1:]])
     return Mix(polished.x, polished.log_share, polished.objective, history), np.array([m.objective for m in mixes])

@@ -20,6 +20,7 @@ from pluralign.rank.laplacian import DENSE
 from pluralign.rank.luce import Luce
 from pluralign.rank.luce_solvers import iterate, minorise, walk
 from pluralign.rank.minimise import minimise
+from pluralign.rank.names import places
 from pluralign.rank.newton import Certificate, NotConverged, Penalty
 from pluralign.rank.rankings import Rankings
 from pluralign.rank.uncertainty import LARGEST, floating, pseudo_inverse
@@ -188,12 +189,7 @@ class PlackettLuce:
 
     def index(self, names: ArrayLike) -> NDArray[np.intp]:
         """Places of items by name, any shape. Raises `OptionError` for a name that did not take part."""
-        places = {item: i for i, item in enumerate(self.items_)}
-        asked = np.asarray(names, dtype=object)
-        unknown = sorted({str(name) for name in asked.ravel() if str(name) not in places})
-        if unknown:
-            raise OptionError(f"'{unknown[0]}' is not among the {len(places):,} items that were ranked")
-        return np.array([places[str(name)] for name in asked.ravel()], dtype=np.intp).reshape(asked.shape)
+        return places(self.items_, names)
 
     def predict_proba(self, a: ArrayLike, b: ArrayLike) -> Array:
         """P(a above b), P(b above a), P(tie) for items by name, [..., 3]; NaN for items that nothing connects."""

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pluralign.errors import OptionError
+from pluralign.rank.names import recoded
 
 Unranked = Literal["recorded", "below", "absent"]
 
@@ -100,14 +101,7 @@ class Rankings:
         """The same rankings numbered by another list of names. Raises `OptionError` where one is missing."""
         if list(items) == list(self.items):
             return self
-        places = {item: i for i, item in enumerate(items)}
-        used = np.zeros(self.n, dtype=bool)
-        used[self.flat] = True
-        unknown = [item for item, there in zip(self.items, used, strict=True) if there and item not in places]
-        if unknown:
-            raise OptionError(f"'{unknown[0]}' is not among the {len(places):,} items that were ranked")
-        code = np.array([places.get(item, -1) for item in self.items], dtype=np.int32)
-        return replace(self, items=list(items), flat=code[self.flat])
+        return replace(self, items=list(items), flat=recoded(self.items, self.flat, items))
 
     def names(self, ranking: int) -> list[list[str]]:
         """One ranking as names, best first, ties together.

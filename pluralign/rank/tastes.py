@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,22 +20,36 @@ from pluralign.rank.votes import LEFT, RIGHT, Votes
 Array = NDArray[np.float64]
 
 
-class _Scores:
-    """Scores [n] under a ridge, improved by one damped Newton step."""
+class Scores(ABC):
+    """Scores [n] of U people's taste under a ridge, improved by one damped Newton step.
 
+    comparisons: [U] how many each person made.
+    """
+
+    n: int
+    people: int
     ridge: float
+    comparisons: Array
+
+    @abstractmethod
+    def log_likelihood(self, x: Array) -> Array:
+        """[U], in nats."""
+
+    @abstractmethod
+    def value(self, x: Array, weight: Array) -> float:
+        """Negative log-likelihood of people weighted [U]."""
+
+    @abstractmethod
+    def derivatives(self, x: Array, weight: Array) -> tuple[Array, Array]:
+        """Of it: [n] and [n, n]."""
+
+    @abstractmethod
+    def gradients(self, x: Array) -> Array:
+        """[U, n] derivative of each person's log-likelihood."""
 
     def prior(self, x: Array) -> float:
         """Gaussian of variance 1 / ridge."""
         return -self.ridge / 2 * float(x @ x)
-
-    def value(self, x: Array, weight: Array) -> float:
-        """Negative weighted log-likelihood."""
-        raise NotImplementedError
-
-    def derivatives(self, x: Array, weight: Array) -> tuple[Array, Array]:
-        """Of it: [n] and [n, n]."""
-        raise NotImplementedError
 
     def improved(self, x: Array, weight: Array) -> Array:
         """One Newton step, halved while it does not help."""
@@ -48,7 +65,7 @@ class _Scores:
         return x
 
 
-class VotesTaste(_Scores):
+class VotesTaste(Scores):
     """Bradley-Terry scores of one taste; votes of one person on one pair are put together, ties half a win each."""
 
     def __init__(self, votes: Votes, person: NDArray[np.int64], ridge: float) -> None:
@@ -75,7 +92,8 @@ class VotesTaste(_Scores):
 
     def _counts(self, weight: Array) -> tuple[Array, Array]:
         w = weight[self.person]
-        return np.bincount(self.pair, w * self.up), np.bincount(self.pair, w * self.down)
+        up, down = np.bincount(self.pair, w * self.up), np.bincount(self.pair, w * self.down)
+        return up.astype(np.float64), down.astype(np.float64)
 
     def value(self, x: Array, weight: Array) -> float:
         """Negative weighted log-likelihood."""
@@ -94,8 +112,16 @@ class VotesTaste(_Scores):
         edges += edges.T
         return np.asarray(slope), np.diag(edges.sum(1)) - edges
 
+    def gradients(self, x: Array) -> Array:
+        """[U, n] derivative of each person's log-likelihood."""
+        p = expit(x[self.low] - x[self.high])[self.pair]
+        pull = self.up - (self.up + self.down) * p
+        size = self.people * self.n
+        up = np.bincount(self.person * self.n + self.low[self.pair], pull, size)
+        return np.asarray(up - np.bincount(self.person * self.n + self.high[self.pair], pull, size)).reshape(-1, self.n)
 
-class RankingsTaste(_Scores):
+
+class RankingsTaste(Scores):
     """Plackett-Luce scores of one taste; ties count as orders that were not recorded."""
 
     def __init__(self, rankings: Rankings, person: NDArray[np.int64], ridge: float) -> None:
@@ -120,24 +146,54 @@ class RankingsTaste(_Scores):
         w = weight[self.person] * self.weights
         return self.luce.gradient(x, w)[1], self.luce.hessian(x, w)
 
-
-def votes_of_people(data: Any) -> tuple[Votes, NDArray[np.int64], list[str]]:
-    """Votes whose annotator is known, the number of each one's person [N], and the names of people."""
-    votes = Votes.of(data)
-    if votes.annotator is None:
-        raise FeedbackError("a mixture needs to know who voted; give a column annotator")
-    votes = votes.where(votes.annotator >= 0)
-    assert votes.annotator is not None
-    used, person = np.unique(votes.annotator, return_inverse=True)
-    return votes, person.astype(np.int64), [votes.annotators[u] for u in used]
+    def gradients(self, x: Array) -> Array:
+        """[U, n] derivative of each person's log-likelihood."""
+        row, item, value = self.luce.gradients(x)
+        place = self.person[row] * self.n + item
+        found = np.bincount(place, self.weights[row] * value, self.people * self.n)
+        return found.astype(np.float64).reshape(-1, self.n)
 
 
-def rankings_of_people(data: Any) -> tuple[Rankings, NDArray[np.int64], list[str]]:
-    """Rankings, the number of each one's person [R], and names of people: one a ranking where annotators are unknown."""
-    rankings = Rankings.of(data)
-    if rankings.annotator is None:
-        return rankings, np.arange(len(rankings)), [str(r + 1) for r in range(len(rankings))]
-    rankings = rankings.where(rankings.annotator >= 0)
-    assert rankings.annotator is not None
-    used, person = np.unique(rankings.annotator, return_inverse=True)
-    return rankings, person.astype(np.int64), [rankings.annotators[u] for u in used]
+@dataclass(frozen=True)
+class People:
+    """What U people said: votes or rankings whose author is known, the number of each one's person, and names [U]."""
+
+    said: Votes | Rankings
+    person: NDArray[np.int64]
+    names: list[str]
+
+    @classmethod
+    def of(cls, data: Any, rankings: bool, items: Sequence[str] | None = None) -> People:
+        """From anything `Votes.of` or `Rankings.of` takes; by the numbers of `items` where these are given.
+
+        A ranking whose author is not known is one of somebody who ranked nothing else; a vote without author is left
+        out. Raises `FeedbackError` where no vote has an author.
+        """
+        said = Rankings.of(data) if rankings else Votes.of(data)
+        if items is not None:
+            said = said.renumbered(items)
+        if said.annotator is None:
+            if isinstance(said, Votes):
+                raise FeedbackError("tastes show in what one person said again and again; give a column annotator")
+            return cls(said, np.arange(len(said)), [str(r + 1) for r in range(len(said))])
+        said = said.where(said.annotator >= 0)
+        assert said.annotator is not None
+        if not len(said):
+            raise FeedbackError("no row says who gave it, and tastes are of people; fill in the column annotator")
+        used, person = np.unique(said.annotator, return_inverse=True)
+        return cls(said, person.astype(np.int64), [str(said.annotators[u]) for u in used])
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def where(self, mask: NDArray[np.bool_]) -> People:
+        """The people for whom a mask [U] holds, with all that they said."""
+        place = np.cumsum(mask) - 1
+        kept = mask[self.person]
+        names = [name for name, keep in zip(self.names, mask, strict=True) if keep]
+        return replace(self, said=self.said.where(kept), person=place[self.person[kept]], names=names)
+
+    def taste(self, ridge: float) -> Scores:
+        """The model of one taste for them."""
+        made = RankingsTaste if isinstance(self.said, Rankings) else VotesTaste
+        return made(self.said, self.person, ridge)  # type: ignore[arg-type]

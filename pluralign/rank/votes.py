@@ -11,6 +11,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from pluralign.rank.names import recoded
+
 LEFT, RIGHT, TIE, BOTH_BAD = 0, 1, 2, 3
 """What a vote said: the left item won, the right one, neither, or neither and both were bad."""
 
@@ -104,6 +106,13 @@ class Votes:
             kept[name] = None if values is None else values[mask]
         extra = None if self.extra is None else self.extra.filter(pl.Series(mask))
         return replace(self, **kept, extra=extra)
+
+    def renumbered(self, items: Sequence[str]) -> Votes:
+        """The same votes numbered by another list of names. Raises `OptionError` where one is missing."""
+        if list(items) == list(self.items):
+            return self
+        left, right = recoded(self.items, np.stack([self.left, self.right]), items)
+        return replace(self, items=list(items), left=left, right=right)
 
     def counts(self) -> Counts:
         """Votes of equal pairs put together: all that a model without annotators, order or covariates needs."""
