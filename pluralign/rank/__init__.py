@@ -12,6 +12,7 @@ from pluralign.rank.ranking import rank
 from pluralign.rank.rankings import Rankings
 from pluralign.rank.trueskill import TrueSkill
 from pluralign.rank.votes import BOTH_BAD, LEFT, RIGHT, TIE, Counts, Votes
+from pluralign.rank.whole_history import WholeHistory
 
 __all__ = [
     "BOTH_BAD",
@@ -29,6 +30,7 @@ __all__ = [
     "Rankings",
     "TrueSkill",
     "Votes",
+    "WholeHistory",
     "rank",
 ]
 

@@ -19,6 +19,9 @@ Array = NDArray[np.float64]
 
 BLOCK = 1 << 15
 
+NODES, MASSES = np.polynomial.hermite_e.hermegauss(21)
+MASSES = MASSES / MASSES.sum()
+
 
 @dataclass(frozen=True)
 class Terms:
@@ -195,3 +198,22 @@ class RaoKupper:
         u, v = expit(tie - d), expit(tie + d)
         by_tie = np.stack([-u, -v, 2 / -np.expm1(-2 * tie) - u - v], -1)
         return np.stack([u, -v, u - v], -1), by_tie
+
+
+def averaged(family: Family, tie: float | None, mean: Array, variance: Array) -> Array:
+    """Outcome probabilities [m, 3] over normal margins, by Gauss and Hermite.
+
+    >>> averaged(Logistic(), None, np.array([1.0]), np.array([4.0])).round(3).tolist()
+    [[0.648, 0.352, 0.0]]
+    """
+    d = mean[:, None] + np.sqrt(variance)[:, None] * NODES
+    p = family.probabilities(d.ravel(), tie).reshape(*d.shape, 3)
+    return np.asarray(np.einsum("mkc,k->mc", p, MASSES))
+
+
+def log_half(family: Family, p: Array) -> Array:
+    """Logarithms of outcome probabilities [m, 3]; a tie is half a win and half a loss where the model knows none."""
+    log = np.log(np.maximum(p, 1e-300))
+    if isinstance(family, Logistic | Probit):
+        log[:, 2] = (log[:, 0] + log[:, 1]) / 2
+    return np.asarray(log)

@@ -154,3 +154,33 @@ def log_loss(expected: Array, points: Array, weight: Array | None = None) -> flo
             points < 1, (1 - points) * np.log1p(-expected), 0
         )
     return float(np.average(loss[known], weights=None if weight is None else weight[known]))
+
+
+def joined(one: Votes, other: Votes) -> Votes:
+    """Votes of two tables in one, items of the first keeping their numbers. Columns that only one of them has are lost,
+    except weights (1 where there are none) and sides.
+
+    >>> both = joined(Votes.of({"winner": ["b"], "loser": ["a"]}), Votes.of({"winner": ["c"], "loser": ["b"]}))
+    >>> both.items, both.left.tolist()
+    (['a', 'b', 'c'], [1, 2])
+    """
+    items = [*one.items, *sorted(set(other.items) - set(one.items))]
+    place = {item: i for i, item in enumerate(items)}
+    code = np.array([place[item] for item in other.items], dtype=np.int32)
+    weight = first = days = None
+    if one.weight is not None or other.weight is not None:
+        weight = np.concatenate([np.ones(len(v)) if v.weight is None else v.weight for v in (one, other)])
+    if one.first is not None or other.first is not None:
+        first = np.concatenate([np.zeros(len(v), np.int8) if v.first is None else v.first for v in (one, other)])
+    if one.days is not None and other.days is not None:
+        days = np.concatenate([one.days, other.days])
+    return Votes(
+        items,
+        np.concatenate([one.left, code[other.left]]),
+        np.concatenate([one.right, code[other.right]]),
+        np.concatenate([one.outcome, other.outcome]),
+        weight=weight,
+        first=first,
+        days=days,
+        dropped=one.dropped + other.dropped,
+    )
