@@ -11,7 +11,8 @@ import numpy as np
 from pluralign.errors import BadRow, FeedbackError, OptionError
 from pluralign.feedback import Feedback
 from pluralign.feedback.convert import prompt_key
-from pluralign.feedback.record import Judgement, Message, plain
+from pluralign.feedback.recipes.rationale import rationale
+from pluralign.feedback.record import Judgement
 from pluralign.objectives import Objective, Rows
 from pluralign.policy.encode import Encoded, Encoder
 
@@ -234,14 +235,8 @@ def _ranked(j: Judgement, index: int, encoder: Encoder, wanted: Wanted) -> Row:
 
 def _rationale(j: Judgement, first: int, encoder: Encoder) -> Encoded | None:
     """The explanation as an answer to being shown prompt, better and other response; None where there is none."""
-    if not j.rationale:
-        return None
-    shown = [plain(j.prompt), *(plain(j.responses[i].messages) for i in (first, 1 - first))]
-    question = f"{shown[0]}\n\nBetter answer:\n{shown[1]}\n\nOther answer:\n{shown[2]}\n\nWhy is it better?\n"
-    chat = any(m.role for m in (*j.prompt, *(m for r in j.responses for m in r.messages)))
-    roles = ("user", "assistant") if chat else (None, None)
-    asked, answer = (Message(text, role) for text, role in zip((question, j.rationale), roles, strict=True))
-    return encoder.encode((asked,), [(answer,)])
+    asked = rationale(j, first)
+    return None if asked is None else encoder.encode(asked[0], [asked[1]])
 
 
 def sides(j: Judgement) -> tuple[int, float | None, float | None]:

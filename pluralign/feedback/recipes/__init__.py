@@ -1,0 +1,32 @@
+"""Methods that work on the data: feedback in, feedback out, named like their papers' methods; never a trainer.
+
+Each says in its history what it did and how many rows it left out. None imports torch.
+"""
+
+from pluralign.feedback.recipes.curry_dpo import curry_dpo
+from pluralign.feedback.recipes.mapl import Constraint, mapl
+from pluralign.feedback.recipes.ra_dpo import ra_dpo
+from pluralign.feedback.recipes.rationale import rationale
+from pluralign.feedback.recipes.rise import rise, wrong_number
+from pluralign.feedback.recipes.selective_dpo import selective_dpo
+from pluralign.feedback.recipes.spo_selfsup import degraded, key_phrases
+from pluralign.feedback.recipes.weights import bco_match, crpo, ddpo, deviation_weights, sem_dpo, words
+
+__all__ = [
+    "Constraint",
+    "bco_match",
+    "crpo",
+    "curry_dpo",
+    "ddpo",
+    "degraded",
+    "deviation_weights",
+    "key_phrases",
+    "mapl",
+    "ra_dpo",
+    "rationale",
+    "rise",
+    "selective_dpo",
+    "sem_dpo",
+    "words",
+    "wrong_number",
+]
