@@ -5,6 +5,7 @@ from pluralign.rank.bradley_terry import BradleyTerry
 from pluralign.rank.elo import Elo
 from pluralign.rank.glicko2 import Glicko2
 from pluralign.rank.leaderboard import Leaderboard
+from pluralign.rank.mallows import Mallows
 from pluralign.rank.mixture import Mixture
 from pluralign.rank.newton import NotConverged
 from pluralign.rank.plackett_luce import PlackettLuce
@@ -24,6 +25,7 @@ __all__ = [
     "Elo",
     "Glicko2",
     "Leaderboard",
+    "Mallows",
     "Mixture",
     "NotConverged",
     "PlackettLuce",
