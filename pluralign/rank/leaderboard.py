@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +14,8 @@ from scipy.special import ndtri, stdtr, stdtrit
 
 from pluralign.errors import OptionError
 from pluralign.evaluate.figures import Figure
-from pluralign.rank.bradley_terry import BradleyTerry
+from pluralign.rank.estimator import Estimator
+from pluralign.rank.graph import Graph
 from pluralign.rank.notes import mark, notes
 from pluralign.rank.votes import LEFT, RIGHT, TIE, Votes
 
@@ -27,14 +29,16 @@ ELO = 400 / np.log(10)
 class Leaderboard:
     """Ratings with intervals and ranks, and what they rest on.
 
-    model: the fit. votes: what it was fitted to. covariance: of scores and covariates [n + q, n + q] in the model's
-    unit, None without intervals. interval: how it was found. unit, origin: rating = origin + unit * (score - score of
-    `anchor`). anchor: place of the anchored item, None where ratings are centred. level: of intervals. freedom: degrees
-    of freedom of clustered intervals, None for the normal ones.
+    model: the fit. votes: what it was fitted to. graph: who can be compared. covariance: of scores and covariates
+    [n + q, n + q] in the model's unit, None without intervals. interval: how it was found. unit, origin: rating =
+    origin + unit * (score - score of `anchor`). anchor: place of the anchored item, None where ratings are centred.
+    level: of intervals. freedom: degrees of freedom of clustered intervals, None for the normal ones. history: ratings
+    over time, `item`, `time`, `rating`, `low`, `high`, of models that know them. remarks: on this fit, for the notes.
     """
 
-    model: BradleyTerry
+    model: Estimator
     votes: Votes
+    graph: Graph
     covariance: Array | None
     interval: str
     unit: float
@@ -42,6 +46,8 @@ class Leaderboard:
     anchor: int | None
     level: float
     freedom: int | None
+    history: pl.DataFrame | None = None
+    remarks: Sequence[str] = ()
     table: pl.DataFrame = field(init=False)
     notes: list[str] = field(init=False)
 
@@ -91,7 +97,7 @@ class Leaderboard:
         Raises `OptionError` where votes do not connect the two.
         """
         i, j = (int(self.model.index(name)) for name in (a, b))
-        if self.model.graph_.component[i] != self.model.graph_.component[j]:
+        if self.graph.component[i] != self.graph.component[j]:
             raise OptionError(
                 f"no votes connect '{a}' and '{b}', directly or through others, so they cannot be compared"
             )
@@ -141,10 +147,8 @@ class Leaderboard:
         low, high = counts.low, counts.high
         ties = counts.won[:, TIE:].sum(1)
         votes = counts.won.sum(1)
-        p = self.model.family_.probabilities(
-            self.model.scores_[low] - self.model.scores_[high], self.model.solution_.tie
-        )
-        names = np.array(self.model.items_, dtype=object)
+        names = np.array(self.votes.items, dtype=object)
+        p = self.predict(names[low], names[high])
         return pl.DataFrame(
             {
                 "a": names[low],
@@ -213,7 +217,7 @@ class Leaderboard:
         clear = self.critical((1 - self.level) / max(2, n * (n - 1)))
         spread = np.diag(c)
         error = np.sqrt(np.maximum(spread[:, None] + spread[None] - 2 * c, 0))
-        together = self.model.graph_.component[:, None] == self.model.graph_.component[None]
+        together = self.graph.component[:, None] == self.graph.component[None]
         above = together & (scores[:, None] - scores[None] > clear * error + 1e-12)
         return 1 + above.sum(0), together.sum(1) - above.sum(1)
 
@@ -227,7 +231,7 @@ class Leaderboard:
 
         ties = won[:, TIE:].sum(1)
         votes = total(won.sum(1), won.sum(1))
-        component = model.graph_.component
+        component = self.graph.component
         ratings, errors = self.ratings, self.errors
         rank = np.array(
             [1 + int(((component == component[i]) & (ratings > ratings[i] + 1e-9)).sum()) for i in range(n)]
@@ -248,7 +252,7 @@ class Leaderboard:
                 "ties": total(ties, ties),
                 "votes": votes,
                 "component": component,
-                "note": [mark(model, i, float(votes[i])) for i in range(n)],
+                "note": [mark(self.graph, i, float(votes[i])) for i in range(n)],
             }
         )
         return frame.sort("component", "rank", "item")

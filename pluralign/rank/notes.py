@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pluralign.rank.bradley_terry import BradleyTerry
-from pluralign.rank.votes import TIE
+from pluralign.rank.graph import Graph
 
 if TYPE_CHECKING:
     from pluralign.rank.leaderboard import Leaderboard
@@ -16,14 +15,13 @@ FEW = 30
 """Votes below which an item is marked."""
 
 
-def mark(model: BradleyTerry, i: int, votes: float) -> str:
+def mark(graph: Graph, i: int, votes: float) -> str:
     """What is worth knowing about one item."""
-    graph = model.graph_
     marks = [
         "no votes" if votes == 0 else "",
         "never lost" if graph.unbeaten[i] else "",
         "never won" if graph.winless[i] else "",
-        "held by a prior" if model.penalised_[i] else "",
+        "held by a prior" if graph.infinite[i] else "",
         f"under {FEW} votes" if 0 < votes < FEW else "",
     ]
     return ", ".join(mark for mark in marks if mark)
@@ -31,18 +29,9 @@ def mark(model: BradleyTerry, i: int, votes: float) -> str:
 
 def notes(board: Leaderboard) -> list[str]:
     """What a reader should know before believing the table."""
-    model, graph = board.model, board.model.graph_
-    model_name = "Thurstone's case V" if model.link == "probit" else "Bradley-Terry"
-    tied = {
-        "davidson": f"ties by Davidson's model (nu {model.tie_:.3f})",
-        "rao-kupper": f"ties by Rao and Kupper's model (eta {model.tie_:.3f})",
-        "half": "a tie counts as half a win each",
-        "drop": "ties left out",
-    }[model.ties]
-    if not board.votes.counts().won[:, TIE:].any():
-        tied = "no ties"
+    model, graph = board.model, board.graph
     level = f"{board.level:.0%}"
-    notes = [f"{model_name}, {tied}; {board.votes.total:,.0f} votes between {len(model.items_):,} items."]
+    notes = [f"{model.about_}; {board.votes.total:,.0f} votes between {len(model.items_):,} items."]
     if board.covariance is None:
         notes.append("No intervals were asked for.")
     else:
@@ -65,19 +54,17 @@ def notes(board: Leaderboard) -> list[str]:
             f"{parts} groups of items were never compared with each other ({'; '.join(shown)}): ranks and ratings "
             "hold within a group only."
         )
-    if model.penalised_.any() and model.virtual is None:
+    if graph.infinite.any():
         extremes = [model.items_[i] for i in np.flatnonzero(graph.unbeaten | graph.winless)]
         named = f" ({', '.join(extremes[:6])}{' and others' if len(extremes) > 6 else ''} never lost or never won)"
-        notes.append(
-            f"Votes alone leave some scores infinite{named if extremes else ''}: items of such groups were given half "
-            "a virtual win and loss, and their intervals are wide."
-        )
+        notes.append(f"Votes alone leave some scores infinite{named if extremes else ''}: {model.held_}.")
+    notes += board.remarks
     notes += [f"Left out {n:,} rows: {reason.replace('-', ' ')}." for reason, n in board.votes.dropped.items()]
-    certificate = model.certificate_
-    notes.append(
-        f"Converged in {certificate.steps} Newton steps: last step {certificate.step:.1e} logits, largest gradient "
-        f"{certificate.gradient:.1e} votes."
-    )
+    if (certificate := model.certificate_) is not None:
+        notes.append(
+            f"Converged in {certificate.steps} Newton steps: last step {certificate.step:.1e} logits, largest gradient "
+            f"{certificate.gradient:.1e} votes."
+        )
     return notes
 
 

@@ -35,7 +35,7 @@ def write(board: Leaderboard, path: Path) -> Path:
         digits=0 if board.elo else 3,
         pairs=odd.to_dicts(),
         votes=round(board.votes.total),
-        parts=len(set(board.model.graph_.component)),
+        parts=len(set(board.graph.component)),
     )
     with whole_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from pluralign.errors import OptionError
 from pluralign.rank.bootstrap import bootstrap
 from pluralign.rank.bradley_terry import BradleyTerry
+from pluralign.rank.estimator import Estimator
+from pluralign.rank.graph import Graph
 from pluralign.rank.leaderboard import ELO, Leaderboard
 from pluralign.rank.scan import scan
 from pluralign.rank.uncertainty import LARGEST
@@ -102,7 +104,8 @@ def rank(
         kind += f", votes clustered by {grouped_by}"
     unit, origin = (1.0, 0.0) if thurstone or scale == "score" else (ELO, 1000.0)
     freedom = None if groups is None else len(np.unique(groups)) - 1
-    return Leaderboard(fitted, votes, covariance, kind, unit, *_anchored(fitted, anchor, unit, origin), level, freedom)
+    held = _anchored(fitted, fitted.graph_, anchor, origin)
+    return Leaderboard(fitted, votes, fitted.graph_, covariance, kind, unit, *held, level, freedom)
 
 
 def _parts(votes: Votes, by: str) -> dict[str, Votes]:
@@ -163,11 +166,11 @@ def _covariance(
 
 
 def _anchored(
-    fitted: BradleyTerry, anchor: str | Mapping[str, float] | None, unit: float, origin: float
+    fitted: Estimator, graph: Graph, anchor: str | Mapping[str, float] | None, origin: float
 ) -> tuple[float, int | None]:
     if anchor is None:
         return origin, None
     (name, rating) = (anchor, origin) if isinstance(anchor, str) else next(iter(anchor.items()))
-    if len(set(fitted.graph_.component)) > 1:
+    if len(set(graph.component)) > 1:
         raise OptionError("an anchor holds one scale, and these votes make several groups that cannot be compared")
     return float(rating), int(fitted.index(name))
