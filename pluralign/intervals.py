@@ -31,14 +31,21 @@ def wilson(successes: float, n: float, level: float = 0.95) -> tuple[float, floa
 def _score_interval(successes: float, n: float, z: float) -> tuple[float, float]:
     if n == 0:
         return 0.0, 1.0
-    p = successes / n
+    low, high = score_intervals(np.float64(successes), np.float64(n), z)
+    return float(low), float(high)
+
+
+def score_intervals(
+    successes: ArrayLike, n: ArrayLike, z: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Ends of Wilson intervals of `successes` out of `n` > 0 at `z` standard errors, arrays of one shape."""
+    s, n, z = (np.asarray(x, dtype=np.float64) for x in (successes, n, z))
+    p = s / n
     centre = p + z * z / (2 * n)
-    half = z * float(np.sqrt(p * (1 - p) / n + z * z / (4 * n * n)))
+    half = z * np.sqrt(np.maximum(p * (1 - p), 0) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
     # The ends are exact at 0 and n; rounding would otherwise leave 1e-17 there.
-    low = 0.0 if successes == 0 else (centre - half) / scale
-    high = 1.0 if successes == n else (centre + half) / scale
-    return float(low), float(high)
+    return np.where(s == 0, 0.0, (centre - half) / scale), np.where(s == n, 1.0, (centre + half) / scale)
 
 
 def clustered_wilson(values: ArrayLike, clusters: ArrayLike, level: float = 0.95) -> tuple[float, float]:

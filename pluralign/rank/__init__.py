@@ -2,18 +2,22 @@
 
 from pluralign._callable import make_callable
 from pluralign.rank.bradley_terry import BradleyTerry
+from pluralign.rank.cyclicity import CyclicityTest, cyclicity_test
 from pluralign.rank.elo import Elo
 from pluralign.rank.glicko2 import Glicko2
+from pluralign.rank.hodge import HodgeRank
 from pluralign.rank.leaderboard import Leaderboard
 from pluralign.rank.mallows import Mallows
 from pluralign.rank.mixture import Mixture
 from pluralign.rank.newton import NotConverged
+from pluralign.rank.pairwise import Pairwise
 from pluralign.rank.plackett_luce import PlackettLuce
 from pluralign.rank.ranking import rank
 from pluralign.rank.rankings import Rankings
 from pluralign.rank.trueskill import TrueSkill
 from pluralign.rank.votes import BOTH_BAD, LEFT, RIGHT, TIE, Counts, Votes
 from pluralign.rank.whole_history import WholeHistory
+from pluralign.rank.winrates import win_rates
 
 __all__ = [
     "BOTH_BAD",
@@ -22,18 +26,23 @@ __all__ = [
     "TIE",
     "BradleyTerry",
     "Counts",
+    "CyclicityTest",
     "Elo",
     "Glicko2",
+    "HodgeRank",
     "Leaderboard",
     "Mallows",
     "Mixture",
     "NotConverged",
+    "Pairwise",
     "PlackettLuce",
     "Rankings",
     "TrueSkill",
     "Votes",
     "WholeHistory",
+    "cyclicity_test",
     "rank",
+    "win_rates",
 ]
 
 make_callable(__name__)

@@ -142,26 +142,12 @@ class Leaderboard:
         return frame.sort("rank")
 
     def win_rates(self) -> pl.DataFrame:
-        """Every pair that met: wins of each, ties, votes, share won by a (ties half), and the model's expectation."""
-        counts = self.votes.counts()
-        low, high = counts.low, counts.high
-        ties = counts.won[:, TIE:].sum(1)
-        votes = counts.won.sum(1)
-        names = np.array(self.votes.items, dtype=object)
-        p = self.predict(names[low], names[high])
-        return pl.DataFrame(
-            {
-                "a": names[low],
-                "b": names[high],
-                "a_wins": counts.won[:, LEFT],
-                "b_wins": counts.won[:, RIGHT],
-                "ties": ties,
-                "votes": votes,
-                "share": (counts.won[:, LEFT] + ties / 2) / votes,
-                "expected": p[:, 0] + p[:, 2] / 2,
-            },
-            schema_overrides={"a": pl.String, "b": pl.String},
-        )
+        """Every pair that met, see `winrates.win_rates`, and the share that the model expects."""
+        from pluralign.rank.winrates import win_rates
+
+        met = win_rates(self.votes, level=self.level)
+        p = self.predict(met["a"].to_numpy(), met["b"].to_numpy())
+        return met.with_columns(expected=p[:, 0] + p[:, 2] / 2)
 
     def to_markdown(self, most: int | None = None) -> str:
         """The table as Markdown, its notes below."""

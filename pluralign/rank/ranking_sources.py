@@ -40,6 +40,28 @@ def rankings(data: Any, unranked: Unranked) -> Rankings:
     return _from_feedback(read(rows), unranked)
 
 
+def orders(data: Any) -> bool:
+    """Whether a source holds orders or ranks of items as such, rather than votes or the record of feedback."""
+    if isinstance(data, (str, Path)):
+        path = Path(data)
+        frame, _ = frame_of(path)
+        return _ordered(frame) if frame is not None else _is_preflib(path)
+    if isinstance(data, (pl.DataFrame, Mapping)) or hasattr(data, "__arrow_c_stream__") or hasattr(data, "columns"):
+        return not isinstance(data, Feedback) and _ordered(pl.DataFrame(data))
+    return isinstance(data, Sequence) and bool(data) and all(isinstance(row, (list, tuple)) for row in data)
+
+
+def _ordered(frame: pl.DataFrame) -> bool:
+    return set(LONG) <= set(frame.columns) or _ranks(frame) is not None
+
+
+def _is_preflib(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return preflib.MARK in file.read(4096)
+
+
 def _made(
     items: Sequence[str],
     ranking: NDArray[Any],
@@ -117,12 +139,10 @@ def _from_lists(rows: Sequence[Sequence[Any]]) -> Rankings:
 def _from_path(path: Path, unranked: Unranked) -> Rankings:
     """Orders and tables of ranks without the record between; everything else by way of it."""
     frame, _ = frame_of(path)
-    if frame is not None and (set(LONG) <= set(frame.columns) or _ranks(frame) is not None):
+    if frame is not None and _ordered(frame):
         return _from_frame(frame, unranked)
-    if path.is_file():
-        with path.open("rb") as file:
-            if preflib.MARK in file.read(4096):
-                return _from_preflib(path, unranked)
+    if _is_preflib(path):
+        return _from_preflib(path, unranked)
     return _from_feedback(read(path), unranked)
 
 
