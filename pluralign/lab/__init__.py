@@ -1,1 +1,46 @@
-"""Small worlds with known answers: simulated people and tiny models."""
+"""Small worlds with known answers: bandits, tiny languages, simulated people and tiny models.
+
+>>> from pluralign import lab
+>>> world = lab.bandit([1.0, 0.2, -0.5], reference=[0.2, 0.3, 0.5])
+>>> lab.optimum("ipo", world, beta=0.5).round(3)
+array([[0.283, 0.316, 0.401]])
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from pluralign.lab.annotators import bradley_terry, certain, flipped, plural, with_ties
+from pluralign.lab.worlds import World, bandit, confounded, sequences
+
+if TYPE_CHECKING:
+    from pluralign.lab.frontier import frontier, plot
+    from pluralign.lab.solve import NoOptimum, optimum
+
+__all__ = [
+    "NoOptimum",
+    "World",
+    "bandit",
+    "bradley_terry",
+    "certain",
+    "confounded",
+    "flipped",
+    "frontier",
+    "optimum",
+    "plot",
+    "plural",
+    "sequences",
+    "with_ties",
+]
+
+_TORCH = {"NoOptimum": "solve", "optimum": "solve", "frontier": "frontier", "plot": "frontier"}
+
+
+def __getattr__(name: str) -> Any:
+    # A world alone must not cost an import of torch.
+    if name in _TORCH:
+        found = getattr(importlib.import_module(f"pluralign.lab.{_TORCH[name]}"), name)
+        globals()[name] = found  # else the module of this name, once imported, would stand here
+        return found
+    raise AttributeError(f"module 'pluralign.lab' has no attribute '{name}'")

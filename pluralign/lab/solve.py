@@ -1,0 +1,207 @@
+"""Where an objective leads in a world: the policy at which its population loss has no slope left, in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from scipy.optimize import minimize, root
+
+from pluralign.errors import OptionError, PluralignError
+from pluralign.lab.worlds import Array, World
+from pluralign.objectives import Need, Objective, PolicyBatch, Rows, Tokens, find
+
+KINDS = {"pairs": {Rows.PAIRS, Rows.MIXED}, "rankings": {Rows.RANKINGS}, "thumbs": {Rows.UNPAIRED}}
+"""Which of an objective's kinds of row each kind of world holds."""
+UNKNOWN = {
+    Need.FROZEN,
+    Need.FEATURES,
+    Need.PROMPT_EMBEDDING,
+    Need.RATIONALE,
+    Need.AUXILIARY,
+}
+"""What no table of probabilities has."""
+FAR = 200.0
+"""Logits beyond this have run away."""
+
+
+class NoOptimum(PluralignError):
+    """The loss goes on falling, or its slope never vanishes. `policy`, [P, R], is where the search stood."""
+
+    def __init__(self, message: str, policy: Array) -> None:
+        super().__init__(message)
+        self.policy = policy
+
+
+def optimum(
+    objective: Objective | str,
+    world: World,
+    *,
+    start: ArrayLike | None = None,
+    tolerance: float = 1e-9,
+    **options: Any,
+) -> Array:
+    """The policy, [P, R], that an objective converges to in a world, with `options` of the objective.
+
+    Training starts at the reference; start: other logits, in the shape of `world.tree.reference`. Numbers that an
+    objective takes as given (weights, running means, KTO's reference point) are those of the policy at hand, so that
+    the answer is a point that training no longer leaves. Nothing is drawn at random, as in evaluation. tolerance: the
+    largest slope left, per logit. Raises `NoOptimum` where there is no such point, `OptionError` where the world's
+    judgements are not what the objective learns from, or where it needs what a table of probabilities has not.
+
+    Objectives that take no weights (`aot`) want a data set: `world.sample(n)`.
+
+    >>> from pluralign.lab import bandit
+    >>> world = bandit([1.0, 0.0, -1.0], reference=[0.2, 0.3, 0.5])
+    >>> abs(optimum("dpo", world, beta=0.5) - world.tilted(beta=0.5)).max() < 1e-8
+    np.True_
+    """
+    goal = find(objective) if isinstance(objective, str) else objective
+    _check(goal, world, options)
+    reference = torch.tensor(world.tree.reference)
+    free = reference[..., :-1].numel()
+    began = np.asarray(world.tree.reference if start is None else start, dtype=np.float64)
+    if began.shape != tuple(reference.shape):
+        raise OptionError(f"start has shape {began.shape}; give it that of world.tree.reference, {tuple(reference.shape)}")
+
+    def logits(theta: torch.Tensor) -> torch.Tensor:
+        # A softmax does not change when all its logits do: the last of each stays at zero.
+        inner = theta.reshape(reference[..., :-1].shape)
+        return torch.cat([inner, torch.zeros_like(reference[..., :1])], -1)
+
+    def slope(values: Array) -> tuple[float, Array]:
+        theta = torch.tensor(values, requires_grad=True)
+        batch = _batch(goal, world, logits(theta), reference, options)
+        loss = batch.mean(goal(batch, **options))
+        (gradient,) = torch.autograd.grad(loss, theta)
+        return loss.item(), np.asarray(gradient.numpy())
+
+    theta = _solve(slope, (began[..., :-1] - began[..., -1:]).reshape(free))
+    policy = np.exp(_responses(world, torch.log_softmax(logits(torch.tensor(theta)), -1)).numpy())
+    left = float(np.abs(slope(theta)[1]).max(initial=0.0))
+    rests = left <= tolerance or _is_corner(slope, theta)
+    if not rests or np.abs(theta).max(initial=0.0) > FAR:
+        raise NoOptimum(
+            f"{goal.name} comes to no rest in this world: its loss still slopes by {left:.1e} where logits reach "
+            f"{np.abs(theta).max():.0f}; look at the error's policy, or at preferences that are certain",
+            policy,
+        )
+    return np.asarray(policy)
+
+
+def _solve(slope: Callable[[Array], tuple[float, Array]], theta: Array) -> Array:
+    for _ in range(3):  # BFGS stops when its estimate of the curvature goes stale; a fresh start resumes from there.
+        theta = minimize(slope, theta, jac=True, method="BFGS", options={"gtol": 1e-13}).x
+    if np.abs(slope(theta)[1]).max(initial=0.0) > 1e-11 and np.abs(theta).max(initial=0.0) < FAR:
+        # The slope of a loss with detached weights is not that of a function; its root is what is looked for.
+        found = root(lambda v: slope(v)[1], theta, method="hybr", options={"xtol": 1e-14})
+        if np.abs(slope(found.x)[1]).max() < np.abs(slope(theta)[1]).max():
+            theta = found.x
+    if np.abs(slope(theta)[1]).max(initial=0.0) > 1e-6 and np.abs(theta).max(initial=0.0) < FAR:
+        # A hinge has corners, where no slope vanishes.
+        settings = {"xatol": 1e-10, "fatol": 1e-15, "maxfev": 4000 * theta.size, "maxiter": 4000 * theta.size}
+        for _ in range(2):
+            theta = minimize(lambda v: slope(v)[0], theta, method="Nelder-Mead", options=settings).x
+    return np.asarray(theta)
+
+
+def _is_corner(slope: Callable[[Array], tuple[float, Array]], theta: Array) -> bool:
+    """Whether the loss rises in every direction tried, as at the corner of a hinge."""
+    directions = np.random.default_rng(0).standard_normal((32 * theta.size, theta.size))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    least = slope(theta)[0]
+    return all(slope(theta + sign * 1e-5 * d)[0] > least for d in directions for sign in (1, -1))
+
+
+def _check(goal: Objective, world: World, options: dict[str, Any]) -> None:
+    if lacking := goal.needs(**options) & UNKNOWN:
+        raise OptionError(f"{goal.name} needs {', '.join(sorted(lacking))}, which a world of probabilities has not")
+    if not KINDS[world.kind] & set(goal.rows):
+        ways = {Rows.RANKINGS: "world.rankings()", Rows.UNPAIRED: "world.thumbs()"}
+        way = next((ways[kind] for kind in goal.rows if kind in ways), "a world of pairs")
+        raise OptionError(f"{goal.name} does not learn from {world.kind}; give it {way}")
+    if {Need.TOKENS, Need.TOKEN_KL, Need.COLLISION} & goal.needs(**options) and (
+        world.length != world.tree.mask.sum(1)
+    ).any():
+        raise OptionError(f"{goal.name} looks at single tokens, which a bandit with lengths has not; use lab.sequences")
+
+
+def _responses(world: World, log_p: torch.Tensor) -> torch.Tensor:
+    """Log-probs of responses, [P, R], from those of tokens, [P, nodes, V]."""
+    return (_tokens(world, log_p)).sum(-1)
+
+
+def _tokens(world: World, log_p: torch.Tensor) -> torch.Tensor:
+    tree = world.tree
+    return log_p[:, torch.tensor(tree.node), torch.tensor(tree.token)] * torch.tensor(tree.mask)
+
+
+def _batch(
+    goal: Objective, world: World, logits: torch.Tensor, reference: torch.Tensor, options: dict[str, Any]
+) -> PolicyBatch:
+    """The whole population as one step."""
+    log_p, log_ref = torch.log_softmax(logits, -1), torch.log_softmax(reference, -1)
+    prompt, response = torch.tensor(world.prompt)[:, None], torch.tensor(world.response)
+
+    def rows(values: torch.Tensor) -> torch.Tensor:
+        return values[prompt, response]
+
+    logp, ref_logp = _responses(world, log_p), _responses(world, log_ref)
+    rows_logp, weight = rows(logp), torch.tensor(world.weight)
+    fields: dict[str, Any] = {name: torch.tensor(value) for name, value in world.row.items()}
+    fields.setdefault("sign", torch.where(torch.arange(response.shape[1]) == 0, 1.0, -1.0).double().expand_as(rows_logp))
+    needs = goal.needs(**options)
+    if Need.RATINGS in needs:
+        fields["rating"] = rows(torch.tensor(world.reward))
+    if Need.PROMPT in needs:
+        fields |= {"prompt_logp": 0 * weight, "prompt_length": 0 * weight}  # prompts are given, not written
+    if Need.JOINT in needs:
+        fields |= {"joint_logp": rows_logp, "ref_joint_logp": rows(ref_logp)}
+    if Need.MISMATCHED in needs:
+        # Responses as often as rows hold them, under a prompt drawn by itself.
+        often = torch.zeros(logp.shape[1], dtype=torch.float64)
+        often.index_add_(0, response[:, 0], weight / weight.sum())
+        fields["mismatched_log_ratio"] = ((logp - ref_logp).mean(0) * often).sum()[None]
+    if (world.length == world.tree.mask.sum(1)).all():
+        fields["tokens"] = _token_batch(world, log_p, log_ref, prompt[:, 0], response)
+    batch = PolicyBatch(
+        logp=rows_logp,
+        length=rows(torch.tensor(world.length)),
+        ref_logp=rows(ref_logp),
+        weight=weight,
+        **fields,
+    )
+    if Need.RUNNING_REWARD in needs:
+        reward = goal.shifted_reward(batch.detached, **options).values
+        classes = [(reward * side * weight[:, None]).sum() / (side * weight[:, None]).sum() for side in _sides(batch)]
+        return PolicyBatch(**{**vars(batch), "reward_shift": sum(classes) / len(classes)})
+    return batch
+
+
+def _sides(batch: PolicyBatch) -> list[torch.Tensor]:
+    return [side.double() for side in (batch.sign > 0, batch.sign < 0) if bool(side.any())]
+
+
+def _token_batch(
+    world: World, log_p: torch.Tensor, log_ref: torch.Tensor, prompt: torch.Tensor, response: torch.Tensor
+) -> Tokens:
+    tree = world.tree
+    mask, node = torch.tensor(tree.mask), torch.tensor(tree.node)
+
+    def rows(values: torch.Tensor) -> torch.Tensor:
+        return values[prompt[:, None], response]
+
+    there = mask[response]
+    return Tokens(
+        mask=there,
+        logp=rows(_tokens(world, log_p)),
+        ref_logp=rows(_tokens(world, log_ref)),
+        kl=rows((log_ref.exp() * (log_ref - log_p)).sum(-1)[:, node] * mask),
+        log_collision=rows(torch.logsumexp(2 * log_p, -1)[:, node] * mask),
+        turn=torch.arange(mask.shape[1]).double().expand_as(there),  # each token is a turn of its own
+        reward_weight=torch.ones_like(there),
+        kl_weight=torch.ones_like(there),
+    )
