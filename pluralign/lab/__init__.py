@@ -3,7 +3,7 @@
 >>> from pluralign import lab
 >>> world = lab.bandit([1.0, 0.2, -0.5], reference=[0.2, 0.3, 0.5])
 >>> lab.optimum("ipo", world, beta=0.5).round(3)
-array([[0.283, 0.316, 0.401]])
+array([[0.299, 0.315, 0.386]])
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pluralign.lab.annotators import bradley_terry, certain, flipped, plural, wi
 from pluralign.lab.worlds import World, bandit, confounded, sequences
 
 if TYPE_CHECKING:
-    from pluralign.lab.frontier import frontier, plot
+    from pluralign.lab.reward_against_kl import frontier, plot
     from pluralign.lab.solve import NoOptimum, optimum
 
 __all__ = [
@@ -34,13 +34,13 @@ __all__ = [
     "with_ties",
 ]
 
-_TORCH = {"NoOptimum": "solve", "optimum": "solve", "frontier": "frontier", "plot": "frontier"}
+_TORCH = {"NoOptimum": "solve", "optimum": "solve", "frontier": "reward_against_kl", "plot": "reward_against_kl"}
 
 
 def __getattr__(name: str) -> Any:
     # A world alone must not cost an import of torch.
     if name in _TORCH:
         found = getattr(importlib.import_module(f"pluralign.lab.{_TORCH[name]}"), name)
-        globals()[name] = found  # else the module of this name, once imported, would stand here
+        globals()[name] = found
         return found
     raise AttributeError(f"module 'pluralign.lab' has no attribute '{name}'")

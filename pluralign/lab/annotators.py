@@ -40,7 +40,7 @@ def with_ties(reward: ArrayLike, threshold: float = 0.5) -> Array:
     """People who say "as good" of what is close: Rao and Kupper 1967, P(i wins) = sigmoid(r_i - r_j - threshold).
 
     >>> said = with_ties([0.0, 0.0], 0.5)
-    >>> round(1 - said[0, 1] - said[1, 0], 6)  # the chance of a tie
+    >>> round(float(1 - said[0, 1] - said[1, 0]), 6)  # the chance of a tie
     0.244919
     """
     if threshold <= 0:
@@ -69,7 +69,9 @@ def plural(preferences: Sequence[ArrayLike], shares: ArrayLike) -> Array:
     """
     share = np.asarray(shares, dtype=np.float64)
     if share.shape != (len(preferences),) or (share < 0).any() or not np.isclose(share.sum(), 1):
-        raise OptionError(f"shares must be one a group and sum to 1; got {share.tolist()} for {len(preferences)} groups")
+        raise OptionError(
+            f"shares must be one a group and sum to 1; got {share.tolist()} for {len(preferences)} groups"
+        )
     return np.asarray(np.tensordot(share, np.stack([np.asarray(p, dtype=np.float64) for p in preferences]), 1))
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,12 @@ UNKNOWN = {
     Need.AUXILIARY,
 }
 """What no table of probabilities has."""
+TOKENWISE = {Need.TOKENS, Need.TOKEN_KL, Need.COLLISION, Need.TURNS, Need.TOKEN_WEIGHTS, Need.STEP_WEIGHTS}
+"""What needs the tokens of a response one by one."""
 FAR = 200.0
 """Logits beyond this have run away."""
+ROUNDING = 1e-16
+"""A slope below this is none."""
 
 
 class NoOptimum(PluralignError):
@@ -65,7 +70,9 @@ def optimum(
     free = reference[..., :-1].numel()
     began = np.asarray(world.tree.reference if start is None else start, dtype=np.float64)
     if began.shape != tuple(reference.shape):
-        raise OptionError(f"start has shape {began.shape}; give it that of world.tree.reference, {tuple(reference.shape)}")
+        raise OptionError(
+            f"start has shape {began.shape}; give it that of world.tree.reference, {tuple(reference.shape)}"
+        )
 
     def logits(theta: torch.Tensor) -> torch.Tensor:
         # A softmax does not change when all its logits do: the last of each stays at zero.
@@ -79,10 +86,11 @@ def optimum(
         (gradient,) = torch.autograd.grad(loss, theta)
         return loss.item(), np.asarray(gradient.numpy())
 
-    theta = _solve(slope, (began[..., :-1] - began[..., -1:]).reshape(free))
+    with _one_thread():
+        theta = _solve(slope, (began[..., :-1] - began[..., -1:]).reshape(free))
+        left = float(np.abs(slope(theta)[1]).max(initial=0.0))
+        rests = not _falls_on(slope, theta) if left <= tolerance else _is_corner(slope, theta)
     policy = np.exp(_responses(world, torch.log_softmax(logits(torch.tensor(theta)), -1)).numpy())
-    left = float(np.abs(slope(theta)[1]).max(initial=0.0))
-    rests = left <= tolerance or _is_corner(slope, theta)
     if not rests or np.abs(theta).max(initial=0.0) > FAR:
         raise NoOptimum(
             f"{goal.name} comes to no rest in this world: its loss still slopes by {left:.1e} where logits reach "
@@ -90,6 +98,17 @@ def optimum(
             policy,
         )
     return np.asarray(policy)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Tables are small: threads would cost more than they bring, a hundredfold where cores are busy."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _solve(slope: Callable[[Array], tuple[float, Array]], theta: Array) -> Array:
@@ -108,6 +127,15 @@ def _solve(slope: Callable[[Array], tuple[float, Array]], theta: Array) -> Array
     return np.asarray(theta)
 
 
+def _falls_on(slope: Callable[[Array], tuple[float, Array]], theta: Array) -> bool:
+    """Whether a small slope is that of an endless tail: a whole step further down it still points the same way."""
+    here = slope(theta)[1]
+    size = float(np.linalg.norm(here))
+    if size < ROUNDING:
+        return False
+    return bool(slope(theta - here / size)[1] @ here > 0.01 * size**2)
+
+
 def _is_corner(slope: Callable[[Array], tuple[float, Array]], theta: Array) -> bool:
     """Whether the loss rises in every direction tried, as at the corner of a hinge."""
     directions = np.random.default_rng(0).standard_normal((32 * theta.size, theta.size))
@@ -123,9 +151,7 @@ def _check(goal: Objective, world: World, options: dict[str, Any]) -> None:
         ways = {Rows.RANKINGS: "world.rankings()", Rows.UNPAIRED: "world.thumbs()"}
         way = next((ways[kind] for kind in goal.rows if kind in ways), "a world of pairs")
         raise OptionError(f"{goal.name} does not learn from {world.kind}; give it {way}")
-    if {Need.TOKENS, Need.TOKEN_KL, Need.COLLISION} & goal.needs(**options) and (
-        world.length != world.tree.mask.sum(1)
-    ).any():
+    if goal.needs(**options) & TOKENWISE and (world.length != world.tree.mask.sum(1)).any():
         raise OptionError(f"{goal.name} looks at single tokens, which a bandit with lengths has not; use lab.sequences")
 
 
@@ -152,7 +178,9 @@ def _batch(
     logp, ref_logp = _responses(world, log_p), _responses(world, log_ref)
     rows_logp, weight = rows(logp), torch.tensor(world.weight)
     fields: dict[str, Any] = {name: torch.tensor(value) for name, value in world.row.items()}
-    fields.setdefault("sign", torch.where(torch.arange(response.shape[1]) == 0, 1.0, -1.0).double().expand_as(rows_logp))
+    fields.setdefault(
+        "sign", torch.where(torch.arange(response.shape[1]) == 0, 1.0, -1.0).double().expand_as(rows_logp)
+    )
     needs = goal.needs(**options)
     if Need.RATINGS in needs:
         fields["rating"] = rows(torch.tensor(world.reward))
@@ -165,7 +193,7 @@ def _batch(
         often = torch.zeros(logp.shape[1], dtype=torch.float64)
         often.index_add_(0, response[:, 0], weight / weight.sum())
         fields["mismatched_log_ratio"] = ((logp - ref_logp).mean(0) * often).sum()[None]
-    if (world.length == world.tree.mask.sum(1)).all():
+    if needs & TOKENWISE:
         fields["tokens"] = _token_batch(world, log_p, log_ref, prompt[:, 0], response)
     batch = PolicyBatch(
         logp=rows_logp,

@@ -115,9 +115,7 @@ class World:
         """A data set of n judgements drawn from this world, each a row of its own, all of one weight."""
         drawn = np.random.default_rng(seed).choice(len(self.weight), n, p=self.weight / self.weight.sum())
         row = {name: value[drawn] for name, value in self.row.items()}
-        return replace(
-            self, prompt=self.prompt[drawn], response=self.response[drawn], weight=np.ones(n), row=row
-        )
+        return replace(self, prompt=self.prompt[drawn], response=self.response[drawn], weight=np.ones(n), row=row)
 
 
 def bandit(

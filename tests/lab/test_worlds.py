@@ -230,7 +230,9 @@ def test_no_objective_is_above_the_best_possible(tmp_path) -> None:
     dpo = table.filter(objective="dpo").sort("kl")
     assert_allclose(dpo["reward"], best["reward"], atol=1e-7)  # it traces the frontier itself
     for row in table.filter(objective="ipo").iter_rows(named=True):
-        ceiling = max(world.value(p) for b in np.geomspace(0.01, 50, 400) if world.kl(p := world.tilted(b)) <= row["kl"])
+        ceiling = max(
+            world.value(p) for b in np.geomspace(0.01, 50, 400) if world.kl(p := world.tilted(b)) <= row["kl"]
+        )
         assert row["reward"] <= ceiling + 1e-2
     lab.plot({"simpo, no margin": ("simpo", {"gamma": 0.0})}, world, betas=[1.0], out=tmp_path / "f.png")
     assert (tmp_path / "f.png").stat().st_size > 1000
