@@ -43,6 +43,6 @@ def main() -> None:
     except PluralignError as error:
         print(f"pluralign: {error}", file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
-        print("pluralign: stopped", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(f"pluralign: {str(stop) or 'stopped'}", file=sys.stderr)
         sys.exit(130)

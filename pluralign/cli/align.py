@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from pluralign.cli._options import columns_mapping
 from pluralign.errors import OptionError
 
 SETTINGS = {
@@ -39,6 +40,8 @@ def align(
         _print_help(context, objective)
         return
     options = extra_options(context.args)
+    if isinstance(options.get("columns"), str):
+        options["columns"] = columns_mapping(options["columns"])
     if output_dir is None:
         raise OptionError("say where the run goes with --output-dir")
     if data is None and config is None and not resume:

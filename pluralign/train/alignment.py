@@ -15,26 +15,27 @@ from types import FrameType
 from typing import Any
 
 import numpy as np
-import torch
 from rich.console import Console
 from transformers import PrinterCallback, TrainerCallback, TrainingArguments, set_seed
 
-from pluralign.errors import OptionError
+from pluralign.errors import FeedbackError, OptionError
 from pluralign.feedback import SCHEMA, Feedback, read
-from pluralign.objectives import Need, Objective, Rows
+from pluralign.objectives import Need, Objective
 from pluralign.policy.encode import Encoded, Encoder, joint
 from pluralign.policy.load import load
 from pluralign.policy.reference import ReferenceCache, weights_fingerprint
 from pluralign.policy.statistics import Reference
 from pluralign.progress import bar
 from pluralign.train import moving
+from pluralign.train.arguments import training_arguments
 from pluralign.train.batches import Examples
-from pluralign.train.data import Prepared, Wanted, check_columns, mismatched, prepare
+from pluralign.train.data import Prepared, Wanted, check_columns, kind_for, mismatched, prepare
 from pluralign.train.moving import MovingReference
 from pluralign.train.options import AlignOptions, read_config, resolve
+from pluralign.train.resume import check_same, newest_checkpoint
 from pluralign.train.run import Run
 from pluralign.train.scorer import COMPUTED, LIVE
-from pluralign.train.trainer import ORDERS, PolicyTrainer
+from pluralign.train.trainer import PolicyTrainer
 
 LIBRARIES = ("pluralign", "torch", "transformers", "accelerate", "peft", "datasets", "polars", "pyarrow", "numpy")
 
@@ -80,10 +81,15 @@ def align(
         raise OptionError(f"{run.path} already holds a run; choose another folder, or continue it with --resume")
     console = Console(stderr=True, quiet=not _is_main())
     train, held_out, provenance = _feedback(data if data is not None else settings.data, eval_data, settings, console)
-    check_columns(train, goal)
-    arguments = _arguments(run, settings, goal, training)
+    for part in (train, held_out):
+        if part is not None:
+            check_columns(part, goal)
+            kind_for(part, goal)
+    arguments = training_arguments(run.path, settings, goal, training, evaluates=held_out is not None)
+    if resume:
+        check_same(run, given, provenance, arguments.world_size)
     set_seed(settings.seed)
-    policy, tokenizer = _model(run, settings, train, console)
+    policy, tokenizer = _model(run, settings, train, console, resume)
     encoder = Encoder(tokenizer, max_length=settings.max_length, truncation=settings.truncation)
     needs = goal.needs(**goal_options)
     wanted = Wanted(
@@ -101,8 +107,8 @@ def align(
     examples = _examples(prepared, policy, goal, goal_options, settings, cache, arguments, console)
     held_examples = evaluated and _examples(evaluated, policy, goal, goal_options, settings, cache, arguments, console)
     if _is_main():
+        _record_reference(run, settings, policy, resume)
         _record(run, given, goal, goal_options, arguments, provenance, prepared, evaluated, held_out)
-        _record_reference(run, settings, policy)
     live = bool(needs & LIVE) or settings.sync_ref_model
     frozen = copy.deepcopy(policy).requires_grad_(False) if live and settings.lora is None else None
     policy = _with_adapters(policy, settings)
@@ -123,7 +129,7 @@ def align(
     trainer.add_callback(_RunLog(run, console))
     stopper = _StopAfterStep()
     trainer.add_callback(stopper)
-    checkpoint = _newest_checkpoint(run.path) if resume else None
+    checkpoint = newest_checkpoint(run.path) if resume else None
     if settings.sync_ref_model and frozen is not None:
         follow = MovingReference(frozen, settings.ref_model_sync_steps, settings.ref_model_mixup_alpha)
         if checkpoint:
@@ -136,8 +142,9 @@ def align(
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if stopper.asked:
         raise KeyboardInterrupt(f"stopped after step {trainer.state.global_step}; continue with --resume")
+    # Not from metrics.jsonl, which only one process writes: all must decide alike.
     if held_examples is not None and not any(
-        m["split"] == "eval" and m["step"] == trainer.state.global_step for m in run.metrics
+        "eval_loss" in m and m["step"] == trainer.state.global_step for m in trainer.state.log_history
     ):
         trainer.evaluate()
     if _is_main():
@@ -183,6 +190,9 @@ def _feedback(
     whole = read(data, settings.format, settings.columns)
     if whole.report is not None:
         console.print(str(whole.report), markup=False, highlight=False)
+    if not len(whole):
+        reasons = ", ".join(f"{n:,} {reason}" for reason, n in whole.report.dropped.items()) if whole.report else ""
+        raise FeedbackError(f"no row of the feedback can be used{f' ({reasons})' if reasons else ''}; nothing to learn")
     whole = _without(whole, settings.ignore)
     provenance = {"report": whole.report and whole.report.as_dict(), "fingerprint": whole.fingerprint}
     share = settings.eval_data if eval_data is None or isinstance(eval_data, (str, Path, int, float)) else eval_data
@@ -190,7 +200,10 @@ def _feedback(
         provenance["split_by"] = settings.split_by
         if share == 0:
             return whole, None, provenance
-        train, held_out = whole.split(float(share), by=settings.split_by, seed=settings.seed)
+        try:
+            train, held_out = whole.split(float(share), by=settings.split_by, seed=settings.seed)
+        except FeedbackError as error:
+            raise FeedbackError(f"no rows can be held out: {error}; --eval-data 0 holds out none") from None
         return train, held_out, provenance
     held_out = _without(read(share, settings.format, settings.columns), settings.ignore)
     provenance |= {"eval_fingerprint": held_out.fingerprint, "split_by": "given"}
@@ -204,46 +217,10 @@ def _without(feedback: Feedback, names: list[str]) -> Feedback:
     return feedback.without(*names) if names else feedback
 
 
-def _arguments(run: Run, settings: AlignOptions, goal: Objective, training: Mapping[str, Any]) -> TrainingArguments:
-    defaults: dict[str, Any] = {
-        "learning_rate": _learning_rate(settings, goal),
-        "num_train_epochs": 1,
-        "logging_steps": 10,
-        "eval_strategy": "epoch",
-        "save_steps": 100,
-        "report_to": "none",
-        "bf16": torch.cuda.is_available() and torch.cuda.is_bf16_supported() and settings.dtype == "float32",
-        "disable_tqdm": True,
-        "dataloader_pin_memory": torch.cuda.is_available(),
-    }
-    if settings.eval_data == 0:
-        defaults["eval_strategy"] = "no"
-    try:
-        made = TrainingArguments(
-            **{**defaults, **training},
-            output_dir=str(run.path),
-            seed=settings.seed,
-            data_seed=settings.seed,
-            remove_unused_columns=False,
-        )
-    except (TypeError, ValueError) as error:
-        raise OptionError(f"a training argument does not fit: {' '.join(str(error).split())}") from None
-    if made.train_sampling_strategy not in ORDERS:
-        raise OptionError(f"train_sampling_strategy {made.train_sampling_strategy} is not one of {', '.join(ORDERS)}")
-    return made
-
-
-def _learning_rate(settings: AlignOptions, goal: Objective) -> float:
-    if settings.model.startswith("lab:"):
-        return 2e-4
-    if goal.rows[0] is Rows.DEMONSTRATIONS:
-        return 2e-4 if settings.lora else 2e-5
-    return 1e-5 if settings.lora else 1e-6
-
-
-def _model(run: Run, settings: AlignOptions, train: Feedback, console: Console) -> tuple[Any, Any]:
+def _model(run: Run, settings: AlignOptions, train: Feedback, console: Console, resume: bool) -> tuple[Any, Any]:
     saved = run.path / "reference"
-    if saved.is_dir():
+    # One left by an attempt that failed may be of other options.
+    if resume and saved.is_dir():
         return load(str(saved), dtype=settings.dtype)
     if not settings.model.startswith("lab:"):
         return load(settings.model, dtype=settings.dtype)
@@ -348,6 +325,11 @@ def _record(
             versions[library] = version(library)
         except PackageNotFoundError:
             versions[library] = "not installed"
+    parts = {"train": prepared.as_dict(), "eval": evaluated.as_dict() if evaluated else None}
+    run.write("data.json", {**provenance, **parts})
+    if held_out is not None:
+        held_out.write(run.path / "heldout.parquet")
+    # Last, for it makes the folder a run that can go on.
     run.write(
         "config.json",
         {
@@ -357,21 +339,24 @@ def _record(
             "equation": goal.equation,
             "training": arguments.to_dict(),
             "versions": versions,
+            "processes": arguments.world_size,
             "command": sys.argv,
         },
     )
-    parts = {"train": prepared.as_dict(), "eval": evaluated.as_dict() if evaluated else None}
-    run.write("data.json", {**provenance, **parts})
-    if held_out is not None:
-        held_out.write(run.path / "heldout.parquet")
 
 
-def _record_reference(run: Run, settings: AlignOptions, model: Any) -> None:
+def _record_reference(run: Run, settings: AlignOptions, model: Any, resume: bool) -> None:
     made = settings.model.startswith("lab:")
+    fingerprint = weights_fingerprint(model)
+    if resume and run.reference["fingerprint"] != fingerprint:
+        raise OptionError(
+            f"{run.path} cannot go on: the weights of {settings.model} are not those the run began with; "
+            "put those back, or begin a new run"
+        )
     values = {
         "name": settings.model,
         "path": "reference" if made else None,
-        "fingerprint": weights_fingerprint(model),
+        "fingerprint": fingerprint,
     }
     run.write("reference.json", values)
 
@@ -393,12 +378,6 @@ def _save_whole(folder: Path, model: Any, tokenizer: Any) -> None:
     if folder.exists():
         shutil.rmtree(folder)
     half.rename(folder)
-
-
-def _newest_checkpoint(folder: Path) -> Path | None:
-    """The last checkpoint that was written to its end: its state file comes last."""
-    found = [p for p in folder.glob("checkpoint-*") if (p / "trainer_state.json").is_file()]
-    return max(found, key=lambda p: int(p.name.rpartition("-")[2]), default=None)
 
 
 def _is_main() -> bool:

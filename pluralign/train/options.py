@@ -5,14 +5,34 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
+import annotated_types
 import pydantic
 import yaml
 
 from pluralign.errors import OptionError
 from pluralign.objectives import Objective, catalogue, find
+
+SET_HERE = {"output_dir", "seed", "data_seed", "remove_unused_columns", "resume_from_checkpoint", "label_names"}
+"""Arguments of the trainer that `align` gives itself."""
+WITHOUT_EFFECT = {
+    "average_tokens_across_devices", "batch_eval_metrics", "bf16_full_eval", "do_eval", "do_predict", "do_train",
+    "eval_accumulation_steps", "eval_do_concat_batches", "eval_use_gather_object", "fp16_full_eval",
+    "include_for_metrics", "include_num_input_tokens_seen", "label_smoothing_factor", "length_column_name",
+    "prediction_loss_only", "use_cache",
+}  # fmt: skip
+"""Arguments that the stock trainer's loss and evaluation read, and ours do not; taking them would be silence."""
+AtLeastOne, MoreThanNone, NotNegative = annotated_types.Ge(1), annotated_types.Gt(0), annotated_types.Ge(0)
+BOUNDS = {
+    "per_device_train_batch_size": AtLeastOne, "per_device_eval_batch_size": AtLeastOne,
+    "gradient_accumulation_steps": AtLeastOne, "num_train_epochs": MoreThanNone, "logging_steps": MoreThanNone,
+    "save_steps": MoreThanNone, "learning_rate": NotNegative, "weight_decay": NotNegative,
+    "max_grad_norm": NotNegative, "dataloader_num_workers": NotNegative,
+}  # fmt: skip
+"""What `TrainingArguments` takes and its trainer then fails on, or quietly reads as something else."""
 
 
 class AlignOptions(pydantic.BaseModel):
@@ -67,6 +87,12 @@ class AlignOptions(pydantic.BaseModel):
     seed: int = 0
     """Of the split, of lab models, of the order of rows."""
 
+    @pydantic.field_validator("ignore", mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> Any:
+        # On the command line a list of one or more is written as text.
+        return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+
 
 def resolve(given: Mapping[str, Any]) -> tuple[AlignOptions, Objective, dict[str, Any], dict[str, Any]]:
     """Sort options by whom they belong to and check each: (ours, objective, its options, training arguments).
@@ -84,7 +110,7 @@ def resolve(given: Mapping[str, Any]) -> tuple[AlignOptions, Objective, dict[str
         elif key in objective.options.model_fields:
             its[key] = value
         elif key in arguments:
-            training[key] = value
+            training[key] = _of_type(key, value)
         else:
             holders = [o.name for o in known.values() if key in o.options.model_fields]
             where = f"; it is an option of {', '.join(holders)}" if holders else ""
@@ -99,11 +125,33 @@ def resolve(given: Mapping[str, Any]) -> tuple[AlignOptions, Objective, dict[str
 
 
 def training_names() -> list[str]:
-    """Names of `transformers.TrainingArguments` that may be given; those that `align` sets itself are left out."""
+    """Names of `transformers.TrainingArguments` that may be given: those that `align` does not set, and that matter."""
     from transformers import TrainingArguments
 
-    ours = {"output_dir", "seed", "data_seed", "remove_unused_columns", "resume_from_checkpoint", "label_names"}
-    return [name for name in inspect.signature(TrainingArguments).parameters if name not in ours]
+    names = inspect.signature(TrainingArguments).parameters
+    return [name for name in names if name not in SET_HERE | WITHOUT_EFFECT]
+
+
+def _of_type(name: str, value: Any) -> Any:
+    """A number or a flag as such, within its bounds: YAML reads 1e-5 as text; `TrainingArguments` checks nothing."""
+    kind = _training_types()[name]
+    if not {*(get_args(kind) or (kind,))} <= {int, float, bool, type(None)}:
+        return value
+    bounded: Any = Annotated[kind, BOUNDS[name]] if name in BOUNDS else kind
+    try:
+        checked = pydantic.TypeAdapter(bounded, config=pydantic.ConfigDict(allow_inf_nan=False)).validate_python(value)
+    except pydantic.ValidationError as error:
+        raise OptionError(f"option '{name}' = {value!r}: {error.errors()[0]['msg']}") from None
+    if name == "max_steps" and checked == 0:
+        raise OptionError("option 'max_steps' = 0: there would be no step; give 1 or more, or -1 for whole epochs")
+    return checked
+
+
+@cache
+def _training_types() -> dict[str, Any]:
+    from transformers import TrainingArguments
+
+    return get_type_hints(TrainingArguments)
 
 
 def read_config(path: str | Path) -> dict[str, Any]:

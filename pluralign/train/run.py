@@ -55,7 +55,14 @@ class Run:
     def metrics(self) -> list[dict[str, Any]]:
         """Logged steps in order; each has `step`, `split` ("train" or "eval") and the metrics."""
         path = self.path / "metrics.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+        # A line that does not end was being written when the run was killed.
+        lines = path.read_text().split("\n")[:-1] if path.is_file() else []
+        return [json.loads(line) for line in lines]
+
+    @cached_property
+    def reference(self) -> dict[str, Any]:
+        """The model that training started from: `name`, `path` within the run where it is kept there, `fingerprint`."""
+        return self._read("reference.json")
 
     @property
     def objective(self) -> Any:
@@ -94,8 +101,8 @@ class Run:
         """The model that training started from."""
         from pluralign.policy.load import load
 
-        reference = self._read("reference.json")
-        model, _ = load(str(self.path / reference["path"]) if reference["path"] else reference["name"])
+        kept = self.reference["path"]
+        model, _ = load(str(self.path / kept) if kept else self.reference["name"])
         return model
 
     def write(self, name: str, values: dict[str, Any]) -> None:
