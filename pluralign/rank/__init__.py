@@ -7,6 +7,7 @@ from pluralign.rank.elo import Elo
 from pluralign.rank.glicko2 import Glicko2
 from pluralign.rank.hodge import HodgeRank
 from pluralign.rank.leaderboard import Leaderboard
+from pluralign.rank.lottery import maximal_lottery
 from pluralign.rank.mallows import Mallows
 from pluralign.rank.mixture import Mixture
 from pluralign.rank.newton import NotConverged
@@ -14,6 +15,7 @@ from pluralign.rank.pairwise import Pairwise
 from pluralign.rank.plackett_luce import PlackettLuce
 from pluralign.rank.ranking import rank
 from pluralign.rank.rankings import Rankings
+from pluralign.rank.social_choice import SocialChoice, social_choice
 from pluralign.rank.trueskill import TrueSkill
 from pluralign.rank.votes import BOTH_BAD, LEFT, RIGHT, TIE, Counts, Votes
 from pluralign.rank.whole_history import WholeHistory
@@ -37,11 +39,14 @@ __all__ = [
     "Pairwise",
     "PlackettLuce",
     "Rankings",
+    "SocialChoice",
     "TrueSkill",
     "Votes",
     "WholeHistory",
     "cyclicity_test",
+    "maximal_lottery",
     "rank",
+    "social_choice",
     "win_rates",
 ]
 

@@ -1,4 +1,4 @@
-"""Kemeny's order: the one that fewest votes contradict. Exact where groups are small, else with a bound."""
+"""Kemeny's order: the one that fewest votes contradict. Exact where circles are small or easy, else with a bound."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
+
+from pluralign.rank.linear_ordering import LARGEST, linear_order
 
 Array = NDArray[np.float64]
 Order = NDArray[np.intp]
@@ -36,8 +38,9 @@ def kemeny(above: ArrayLike, exact: int = EXACT, seed: int = 0) -> Kemeny:
 
     Items whom majorities do not connect in circles stand as majorities say (Truchon 1998); the order within a circle is
     found among all where it has up to `exact` items (Held and Karp 1962), else by moving single items while that helps,
-    from several starts. The bound then counts the smaller side of each pair, and for circles of three majorities, no
-    margin used twice, the least margin.
+    from several starts, and then by linear programs (`linear_ordering`), which mostly prove it best. The bound of
+    circles too large for those counts the smaller side of each pair, and for circles of three majorities, no margin
+    used twice, the least margin.
 
     >>> kemeny([[0, 3, 2], [1, 0, 3], [2, 1, 0]])
     Kemeny(order=array([0, 1, 2]), cost=4.0, bound=4.0)
@@ -54,7 +57,11 @@ def kemeny(above: ArrayLike, exact: int = EXACT, seed: int = 0) -> Kemeny:
             bound += cost(part, found) - float(np.minimum(part, part.T).sum() / 2)
         else:
             found = _by_moves(part, rng)
-            bound += _circle_bound(part)
+            if 2 < len(inside) <= LARGEST:
+                found, least = linear_order(part, found)
+                bound += least - float(np.minimum(part, part.T).sum() / 2)
+            else:
+                bound += _circle_bound(part)
         order.append(inside[found])
     whole = np.concatenate(order)
     return Kemeny(whole, cost(votes, whole), bound)
@@ -66,12 +73,22 @@ def cost(above: Array, order: Order) -> float:
 
 
 def _circles(votes: Array) -> list[Order]:
-    """Groups of items connected by majorities both ways, best first; between groups every majority goes down."""
-    _, label = connected_components(csr_array(votes >= votes.T), directed=True, connection="strong")
-    groups = [np.flatnonzero(label == c) for c in range(int(label.max()) + 1)]
-    # Between groups majorities are strict and never circle, so that who beats more of all items stands higher.
-    beaten = (votes > votes.T).sum(1)
-    return sorted(groups, key=lambda inside: -float(beaten[inside].mean()))
+    """Groups of items that beat each other in circles, in an order that no majority is against."""
+    count, label = connected_components(csr_array(votes > votes.T), directed=True, connection="strong")
+    beats = np.zeros((count, count), dtype=bool)
+    i, j = np.nonzero(votes > votes.T)
+    beats[label[i], label[j]] = True
+    np.fill_diagonal(beats, False)
+    # Where nothing decides between groups, those that lead by more votes stand higher.
+    lead = np.bincount(label, votes.sum(1) - votes.sum(0)) / np.bincount(label)
+    above, waiting, groups = beats.sum(0), np.ones(count, dtype=bool), []
+    for _ in range(count):
+        free = np.flatnonzero(waiting & (above == 0))
+        group = int(free[lead[free].argmax()])
+        waiting[group] = False
+        above = above - beats[group]
+        groups.append(np.flatnonzero(label == group))
+    return groups
 
 
 def _by_subsets(votes: Array) -> Order:
