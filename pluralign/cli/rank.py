@@ -9,14 +9,21 @@ import typer
 
 from pluralign.cli._options import Columns, columns_mapping
 
+SETTINGS = {"context_settings": {"allow_extra_args": True, "ignore_unknown_options": True}}
+
 
 def rank(
+    context: typer.Context,
     source: Annotated[str, typer.Argument(help="File, folder or hub name with votes.")],
-    model: Annotated[str, typer.Option(help="bradley-terry or thurstone.")] = "bradley-terry",
+    model: Annotated[
+        str, typer.Option(help="bradley-terry, thurstone, elo, glicko-2, trueskill or whole-history.")
+    ] = "bradley-terry",
     ties: Annotated[
         str | None, typer.Option(help="davidson, rao-kupper, half or drop; davidson by default, half for thurstone.")
     ] = None,
-    interval: Annotated[str, typer.Option(help="sandwich, model, bootstrap or none.")] = "sandwich",
+    interval: Annotated[
+        str | None, typer.Option(help="sandwich, model, bootstrap or none; model for ratings that change.")
+    ] = None,
     cluster: Annotated[
         str, typer.Option(help="What votes share that makes them alike: annotator, prompt, a column; none for nothing.")
     ] = "annotator",
@@ -35,7 +42,7 @@ def rank(
         str | None, typer.Option(help="What verdicts mean, comma-separated: gauche=left,droite=right,nul=tie.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="A page (.html), table (.csv, .parquet) or .md.")
+        Path | None, typer.Option("--out", "-o", help="A page (.html), table (.csv, .parquet), .md or .png.")
     ] = None,
     top: Annotated[int, typer.Option(help="Items to print.", min=1)] = 30,
     seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
@@ -43,9 +50,14 @@ def rank(
     """Rank what votes compare, with intervals, and say what the votes cannot tell.
 
     Example: pluralign rank votes.csv --columns winner=choice --anchor gpt-4=1200 --out board.html
+
+    Ratings that change over time: elo (--k, --start), glicko-2 (--period, --tau, --volatility, --deviation), trueskill
+    (--noise, --drift, --deviation, --draws) and whole-history (--variance, --period) with their own options; --out
+    FILE.png draws them over time. Example: pluralign rank matches.csv --model whole-history --order --out time.png
     """
     from rich.console import Console
 
+    from pluralign.cli.align import extra_options
     from pluralign.errors import OptionError
     from pluralign.rank import Leaderboard
     from pluralign.rank import rank as run_rank
@@ -70,10 +82,11 @@ def rank(
         columns=columns_mapping(columns),
         labels=columns_mapping(labels),
         seed=seed,
+        **extra_options(context.args),
     )
     boards: dict[str, Leaderboard] = found if by else {"": found}
-    if out is not None and out.suffix not in (".html", ".csv", ".parquet", ".md"):
-        raise OptionError(f"--out {out}: write a .html page, a .csv or .parquet table, or .md")
+    if out is not None and out.suffix not in (".html", ".csv", ".parquet", ".md", ".png"):
+        raise OptionError(f"--out {out}: write a .html page, a .csv or .parquet table, .md, or a .png picture")
     for value, board in boards.items():
         if value:
             console.print(f"\n[bold]{by}: {value}[/bold]")
@@ -136,6 +149,8 @@ def _write(board: object, path: Path) -> None:
     with whole_file(path) as temporary:
         if path.suffix == ".md":
             temporary.write_text(board.to_markdown() + "\n", encoding="utf-8")
+        elif path.suffix == ".png":
+            board.plot("intervals" if board.history is None else "time").savefig(temporary, dpi=144, format="png")
         elif path.suffix == ".csv":
             board.table.write_csv(temporary)
         else:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from pluralign.errors import FeedbackError, OptionError
 from pluralign.rank import solvers, uncertainty
 from pluralign.rank.design import Design, design
-from pluralign.rank.families import Davidson, Family, Logistic, Probit, RaoKupper
+from pluralign.rank.families import Davidson, Family, Logistic, Probit, RaoKupper, tie_words
 from pluralign.rank.names import places
 from pluralign.rank.newton import Certificate, Penalty, Solution, newton
 from pluralign.rank.votes import TIE, Counts, Votes
@@ -126,22 +126,16 @@ class BradleyTerry:
     def about_(self) -> str:
         """Which model this is."""
         name = "Thurstone's case V" if self.link == "probit" else "Bradley-Terry"
-        ties = {
-            "davidson": f"ties by Davidson's model (nu {self.tie_:.3f})",
-            "rao-kupper": f"ties by Rao and Kupper's model (eta {self.tie_:.3f})",
-            "half": "a tie counts as half a win each",
-            "drop": "ties left out",
-        }[self.ties]
         votes = self.votes_
         tied = votes.won[:, TIE:].any() if isinstance(votes, Counts) else (votes.outcome >= TIE).any()
-        return f"{name}, {ties if tied else 'no ties'}"
+        return f"{name}, {tie_words(self.ties, self.tie_) if tied else 'no ties'}"
 
     @property
     def held_(self) -> str:
         """What keeps scores finite."""
         if self.virtual is None:
             return "items of such groups were given half a virtual win and loss, and their intervals are wide"
-        return f"every item was given {self.virtual:g} virtual wins and losses against one of average strength"
+        return f"every item was given {self.virtual:g} virtual wins and as many losses against one of average strength"
 
     def index(self, names: ArrayLike) -> NDArray[np.intp]:
         """Places of items by name, any shape. Raises `OptionError` for a name that did not take part."""

@@ -43,9 +43,19 @@ class Elo(Stream):
         self.ratings_ = np.concatenate([self.ratings_, np.full(n, self.start)])
 
     @property
-    def scores_(self) -> Array:
-        """[n], in logits, with mean zero."""
-        return np.asarray((self.ratings_ - self.ratings_.mean()) * (log(10) / self.scale))
+    def logits_(self) -> Array:
+        """[n], in logits; items that join start at zero."""
+        return np.asarray((self.ratings_ - self.start) * (log(10) / self.scale))
+
+    @property
+    def logit_deviations_(self) -> None:
+        """Elo does not say how sure it is."""
+        return
+
+    @property
+    def about_(self) -> str:
+        """Which model this is."""
+        return f"Elo with k = {self.k:g}, a tie as half a win each, votes in their order"
 
     def _follow(self, batch: Batch) -> Array:
         times = np.ceil(batch.weight).astype(np.intp)

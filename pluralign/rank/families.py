@@ -217,3 +217,13 @@ def log_half(family: Family, p: Array) -> Array:
     if isinstance(family, Logistic | Probit):
         log[:, 2] = (log[:, 0] + log[:, 1]) / 2
     return np.asarray(log)
+
+
+def tie_words(ties: str, tie: float) -> str:
+    """How a model treats ties, as part of a sentence; tie: nu of Davidson or eta of Rao and Kupper."""
+    return {
+        "davidson": f"ties by Davidson's model (nu {tie:.3f})",
+        "rao-kupper": f"ties by Rao and Kupper's model (eta {tie:.3f})",
+        "half": "a tie counts as half a win each",
+        "drop": "ties left out",
+    }[ties]

@@ -31,8 +31,9 @@ class Glicko2(Stream):
     start, deviation, volatility: of items that join, in points. tau: how quickly volatility may change, 0.3 to 1.2.
     period: days in a rating period, the first of which starts with the first vote; where votes have no time, every
     `fit` or `update` is one period. order: points that the item shown first has over its rating.
-    An item that does not play grows less certain. Votes of an update may still belong to the last period: it is then
-    done again with the old and the new votes together, so that the result does not depend on how a stream was cut.
+    An item that does not play grows less certain, once it has played. Votes of an update may still belong to the last
+    period: it is then done again with the old and the new votes together, so that the result does not depend on how a
+    stream was cut.
 
     After `fit` or `update`: `ratings_`, `deviations_` and `volatilities_`, [n] each. Glickman 2001, 2012.
 
@@ -59,6 +60,7 @@ class Glicko2(Stream):
         if min(self.deviation, self.volatility, self.tau, self.period) <= 0:
             raise OptionError("deviation, volatility, tau and period of Glicko2 must be positive")
         self._mu = self._phi = self._sigma = np.zeros(0)
+        self._met = np.zeros(0, dtype=bool)
         self._origin: float | None = None
         self._period = -1
         self._open: tuple[Array, Array, Array, Batch] | None = None
@@ -67,6 +69,7 @@ class Glicko2(Stream):
         self._mu = np.concatenate([self._mu, np.full(n, (self.start - 1500) / POINTS)])
         self._phi = np.concatenate([self._phi, np.full(n, self.deviation / POINTS)])
         self._sigma = np.concatenate([self._sigma, np.full(n, self.volatility)])
+        self._met = np.concatenate([self._met, np.zeros(n, dtype=bool)])
 
     @property
     def ratings_(self) -> Array:
@@ -84,9 +87,20 @@ class Glicko2(Stream):
         return self._sigma
 
     @property
-    def scores_(self) -> Array:
-        """[n], in logits, with mean zero."""
-        return np.asarray(self._mu - self._mu.mean())
+    def logits_(self) -> Array:
+        """[n], in logits; items that join start at zero."""
+        return self._mu - (self.start - 1500) / POINTS
+
+    @property
+    def logit_deviations_(self) -> Array:
+        """[n], one standard deviation of each of them."""
+        return self._phi
+
+    @property
+    def about_(self) -> str:
+        """Which model this is."""
+        period = "every update a rating period" if self._origin is None else f"rating periods of {self.period:g} days"
+        return f"Glicko-2, {period}, a tie as half a win each"
 
     def _follow(self, batch: Batch) -> Array:
         if batch.days is None:
@@ -115,7 +129,7 @@ class Glicko2(Stream):
             batch = _together(self._open[3], batch)
         else:
             idle = max(0, number - self._period - 1) if self._period >= 0 else 0
-            self._phi = np.sqrt(self._phi**2 + idle * self._sigma**2)
+            self._phi = np.sqrt(self._phi**2 + np.where(self._met, idle * self._sigma**2, 0.0))
         self._open = (self._mu.copy(), self._phi.copy(), self._sigma.copy(), batch)
         self._period = number
         return self._play(batch)[-fresh:]
@@ -137,7 +151,9 @@ class Glicko2(Stream):
         v = 1 / precision[played]
         self._sigma = self._sigma.copy()
         self._sigma[played] = volatility(self._sigma[played], self._phi[played], v, v * surprise[played], self.tau)
-        self._phi = np.sqrt(self._phi**2 + self._sigma**2)
+        self._met[played] = True
+        # Nobody grows less certain before the first vote.
+        self._phi = np.sqrt(self._phi**2 + np.where(self._met, self._sigma**2, 0.0))
         self._phi[played] = 1 / np.sqrt(1 / self._phi[played] ** 2 + precision[played])
         self._mu = self._mu.copy()
         self._mu[played] += self._phi[played] ** 2 * surprise[played]

@@ -34,6 +34,18 @@ class Graph:
         np.add.at(blocks, pairs[0], 1)
         return np.asarray(blocks[self.component] > 1)
 
+    @property
+    def outside(self) -> NDArray[np.bool_]:
+        """[n] items of such components that are not of its one largest block: what keeps their scores finite beside
+        that block's is no vote."""
+        size = np.bincount(self.block)[self.block]
+        largest = np.zeros(int(self.component.max()) + 1, dtype=int)
+        np.maximum.at(largest, self.component, size)
+        at_top = size == largest[self.component]
+        blocks = np.unique(np.stack([self.component, self.block])[:, at_top], axis=1)
+        several = np.bincount(blocks[0], minlength=len(largest)) > 1
+        return np.asarray(self.infinite & (~at_top | several[self.component]))
+
 
 def graph(n: int, low: NDArray[np.int32], high: NDArray[np.int32], counts: NDArray[np.float64]) -> Graph:
     """The graph with an edge from loser to winner for every pair with such a vote, both ways for ties.

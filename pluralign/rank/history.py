@@ -78,11 +78,10 @@ class History:
             following += (spread[1:] * spread[:-1]).sum(1)
         return variance, np.where(self.problem.chains.link > 0, following, 0.0)
 
-    def variance(self, weight: Array, shared: Array) -> Array:
-        """[k] posterior variance of sums of ratings with weights [V, k], plus beta and tie parameter times shared."""
-        variance = (weight * self.system.solve(weight, 1e-6)).sum(0)
-        left = shared[:, None] - self.cross.T @ weight
-        return np.asarray(variance + (left * (self.shared @ left)).sum(0))
+    def covariance(self, weight: Array, shared: Array) -> Array:
+        """[k, k] of sums of ratings with weights [V, k], plus beta and tie parameter times shared [q (+ 1), k]."""
+        left = shared - self.cross.T @ weight
+        return np.asarray(weight.T @ self.system.solve(weight, 1e-6) + left.T @ self.shared @ left)
 
     def _told(self, draws: int, seed: int) -> Array:
         """[V, draws] conditional means of every chain given a sample of the others."""

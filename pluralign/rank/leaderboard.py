@@ -178,10 +178,16 @@ class Leaderboard:
 
         return write(self, Path(path))
 
-    def plot(self, kind: Literal["intervals", "win-rates", "battles"] = "intervals") -> Any:
-        """A matplotlib figure of the ratings with their intervals, or a map of shares won or votes for every pair."""
-        from pluralign.rank.plots import battles, intervals, win_rates
+    def plot(
+        self, kind: Literal["intervals", "win-rates", "battles", "time"] = "intervals", items: Sequence[str] = ()
+    ) -> Any:
+        """A matplotlib figure of the ratings with their intervals, of shares won or votes for every pair, or of ratings
+        over time with their bands. items: for the last, those to draw; the best ones where none are named.
+        """
+        from pluralign.rank.plots import battles, intervals, over_time, win_rates
 
+        if kind == "time":
+            return over_time(self, items)
         return {"intervals": intervals, "win-rates": win_rates, "battles": battles}[kind](self)
 
     def critical(self, tail: float | None = None) -> float:
@@ -223,6 +229,7 @@ class Leaderboard:
             [1 + int(((component == component[i]) & (ratings > ratings[i] + 1e-9)).sum()) for i in range(n)]
         )
         half = None if errors is None else self.critical() * errors
+        outside = self.graph.outside
         best, worst = (None, None) if errors is None else self._ranks()
         frame = pl.DataFrame(
             {
@@ -238,7 +245,7 @@ class Leaderboard:
                 "ties": total(ties, ties),
                 "votes": votes,
                 "component": component,
-                "note": [mark(self.graph, i, float(votes[i])) for i in range(n)],
+                "note": [mark(self.graph, outside, i, float(votes[i])) for i in range(n)],
             }
         )
         return frame.sort("component", "rank", "item")

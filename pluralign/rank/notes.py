@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pluralign.rank.graph import Graph
 
@@ -15,13 +16,13 @@ FEW = 30
 """Votes below which an item is marked."""
 
 
-def mark(graph: Graph, i: int, votes: float) -> str:
-    """What is worth knowing about one item."""
+def mark(graph: Graph, outside: NDArray[np.bool_], i: int, votes: float) -> str:
+    """What is worth knowing about one item; outside: see `Graph.outside`."""
     marks = [
         "no votes" if votes == 0 else "",
         "never lost" if graph.unbeaten[i] else "",
         "never won" if graph.winless[i] else "",
-        "held by a prior" if graph.infinite[i] else "",
+        "held by a prior" if outside[i] else "",
         f"under {FEW} votes" if 0 < votes < FEW else "",
     ]
     return ", ".join(mark for mark in marks if mark)
@@ -33,7 +34,7 @@ def notes(board: Leaderboard) -> list[str]:
     level = f"{board.level:.0%}"
     notes = [f"{model.about_}; {board.votes.total:,.0f} votes between {len(model.items_):,} items."]
     if board.covariance is None:
-        notes.append("No intervals were asked for.")
+        notes.append("No intervals were asked for." if board.interval == "none" else f"Intervals: {board.interval}.")
     else:
         notes.append(
             f"Intervals: {level} for each rating, {board.interval}. Ranks that an item could have hold for all items "
@@ -70,7 +71,7 @@ def notes(board: Leaderboard) -> list[str]:
 
 def _effect(board: Leaderboard, name: str, value: float) -> str:
     n = len(board.model.items_)
-    what = "Being shown first" if name == "order" else f"One spread more of {name}"
+    what = {"order": "Being shown first", "grade": "One grade more"}.get(name, f"One spread more of {name}")
     said = f"{what} multiplies the odds by {np.exp(value):.3f}"
     if board.covariance is None or len(board.covariance) == n:
         return said + "."

@@ -9,31 +9,33 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 from pluralign.errors import OptionError
 from pluralign.rank.bootstrap import bootstrap
 from pluralign.rank.bradley_terry import BradleyTerry
 from pluralign.rank.estimator import Estimator
-from pluralign.rank.graph import Graph
+from pluralign.rank.graph import Graph, graph
 from pluralign.rank.leaderboard import ELO, Leaderboard
+from pluralign.rank.over_time import MODELS, Followed, over_time
 from pluralign.rank.scan import scan
 from pluralign.rank.uncertainty import LARGEST
-from pluralign.rank.votes import Votes, encoded
+from pluralign.rank.votes import TIE, Votes, encoded
 
 Array = NDArray[np.float64]
 
 
 def rank(
     data: Any,
-    model: Literal["bradley-terry", "thurstone"] = "bradley-terry",
+    model: Literal["bradley-terry", "thurstone", "elo", "glicko-2", "trueskill", "whole-history"] = "bradley-terry",
     *,
     ties: Literal["davidson", "rao-kupper", "half", "drop"] | None = None,
-    interval: Literal["sandwich", "model", "bootstrap", "none"] = "sandwich",
+    interval: Literal["sandwich", "model", "bootstrap", "none"] | None = None,
     cluster: str | None = "annotator",
     anchor: str | Mapping[str, float] | None = None,
     scale: Literal["elo", "score"] | None = None,
     prior: float | None = None,
-    order: bool = False,
+    order: bool | float = False,
     covariates: Sequence[str] = (),
     by: str | None = None,
     weights: Literal["votes", "importance", "inverse-pair"] = "votes",
@@ -42,17 +44,21 @@ def rank(
     labels: Mapping[str, str] | None = None,
     level: float = 0.95,
     seed: int = 0,
+    **options: Any,
 ) -> Any:
     """A leaderboard of whatever the votes compare.
 
     data, columns, labels: see `Votes.of`. model, ties, order, covariates, weights, both_bad: see `BradleyTerry`; ties
-    are Davidson's by default, half wins for Thurstone. interval: how errors are found; "sandwich" stays right where the
-    model is not quite. cluster: votes that share an "annotator", a "prompt" or a value of another column are not
-    independent, and intervals are widened for it where the votes say who cast them; None takes votes as independent.
-    anchor: an item that gets a rating of 1000, or `{item: rating}`; without one ratings average 1000. scale: "elo"
-    (400 points are odds of ten to one) or "score", the model's own unit. prior: virtual wins and losses of every item
-    against one of average strength; None only where votes leave a score infinite. by: one leaderboard for every value
-    of this column, in a dict. level: of intervals. seed: of the bootstrap.
+    are Davidson's by default, half wins for Thurstone. Models of ratings that change are "elo", "glicko-2" and
+    "trueskill", which take votes in their order, and "whole-history", which needs times (see `Elo`, `Glicko2`,
+    `TrueSkill`, `WholeHistory`; options: theirs); their boards have a `history`. interval: how errors are found;
+    "sandwich", the default of models that do not change, stays right where the model is not quite. cluster: votes that
+    share an "annotator", a "prompt" or a value of another column are not independent, and intervals are widened for it
+    where the votes say who cast them; None takes votes as independent. anchor: an item that gets a rating of 1000, or
+    `{item: rating}`; without one ratings average 1000. scale: "elo" (400 points are odds of ten to one) or "score", the
+    model's own unit. prior: virtual wins and losses of every item against one of average strength; None only where
+    votes leave a score infinite. by: one leaderboard for every value of this column, in a dict. level: of intervals.
+    seed: of the bootstrap.
 
     Returns a `Leaderboard`. Raises `FeedbackError`, `OptionError` and `NotConverged`.
 
@@ -60,7 +66,7 @@ def rank(
     >>> board.table["item"].to_list()
     ['x', 'y']
     """
-    alike = by is None and not order and not covariates and weights == "votes"
+    alike = by is None and not order and not covariates and weights == "votes" and model not in MODELS
     votes = (scan(data, columns, labels) if alike else None) or Votes.of(data, columns, labels)
     if by is not None:
         return {
@@ -79,11 +85,30 @@ def rank(
                 both_bad=both_bad,
                 level=level,
                 seed=seed,
+                **options,
             )
             for value, part in _parts(votes, by).items()
         }
+    if model in MODELS:
+        if covariates or weights != "votes":
+            raise OptionError(f"{model} takes neither covariates nor other weights; take bradley-terry")
+        followed = over_time(
+            model,
+            votes,
+            ties=ties,
+            both_bad=both_bad,
+            interval=interval,
+            order=order,
+            prior=prior,
+            options=options,
+        )
+        return _moving(followed, anchor, scale, level)
     if model not in ("bradley-terry", "thurstone"):
-        raise OptionError(f"there is no model '{model}'; take bradley-terry or thurstone")
+        raise OptionError(f"there is no model '{model}'; take bradley-terry, thurstone, {', '.join(MODELS)}")
+    if options:
+        raise OptionError(f"there is no option '{next(iter(options))}' of rank, nor of {model}")
+    if not isinstance(order, bool):
+        raise OptionError(f"{model} estimates what being first is worth: order=True")
     thurstone = model == "thurstone"
     fitted = BradleyTerry(
         link="probit" if thurstone else "logit",
@@ -99,13 +124,45 @@ def rank(
             "the elo scale is made of logits; thurstone's scores are on a scale of their own: scale='score'"
         )
     groups, grouped_by = _clusters(votes, cluster)
-    covariance, kind = _covariance(fitted, interval, groups, seed)
+    covariance, kind = _covariance(fitted, interval or "sandwich", groups, seed)
     if groups is not None and kind != "none":
         kind += f", votes clustered by {grouped_by}"
     unit, origin = (1.0, 0.0) if thurstone or scale == "score" else (ELO, 1000.0)
     freedom = None if groups is None else len(np.unique(groups)) - 1
     held = _anchored(fitted, fitted.graph_, anchor, origin)
     return Leaderboard(fitted, votes, fitted.graph_, covariance, kind, unit, *held, level, freedom)
+
+
+def _moving(
+    followed: Followed, anchor: str | Mapping[str, float] | None, scale: str | None, level: float
+) -> Leaderboard:
+    model, votes = followed.model, followed.votes
+    counts = votes.counts()
+    won = np.column_stack([counts.won[:, :TIE], counts.won[:, TIE:].sum(1)])
+    found = graph(len(votes.items), counts.low, counts.high, won)
+    unit, origin = (1.0, 0.0) if scale == "score" else (ELO, 1000.0)
+    origin, held = _anchored(model, found, anchor, origin)
+    history = followed.curves
+    if history is not None:
+        base = followed.base + (0.0 if held is None else model.scores_[held])
+        half = unit * float(-ndtri((1 - level) / 2)) * pl.col("deviation")
+        rating = origin + unit * (pl.col("logit") - base)
+        time = pl.from_epoch((pl.col("time") * 86_400e6).cast(pl.Int64), "us") if votes.dated else pl.col("time")
+        history = history.select("item", time, rating=rating, low=rating - half, high=rating + half)
+    return Leaderboard(
+        model,
+        votes,
+        found,
+        followed.covariance,
+        followed.interval,
+        unit,
+        origin,
+        held,
+        level,
+        None,
+        history,
+        followed.remarks,
+    )
 
 
 def _parts(votes: Votes, by: str) -> dict[str, Votes]:

@@ -82,9 +82,39 @@ class Stream(ABC):
         return self
 
     @property
-    @abstractmethod
     def scores_(self) -> Array:
         """[n], in logits, with mean zero."""
+        return np.asarray(self.logits_ - self.logits_.mean())
+
+    @property
+    @abstractmethod
+    def logits_(self) -> Array:
+        """[n], in logits; items that join start at zero."""
+
+    @property
+    @abstractmethod
+    def logit_deviations_(self) -> Array | None:
+        """[n] what is not known about each of them, one standard deviation; None where the model does not say."""
+
+    @property
+    @abstractmethod
+    def about_(self) -> str:
+        """Which model this is."""
+
+    @property
+    def coefficients_(self) -> dict[str, float]:
+        """Effects that were estimated: none."""
+        return {}
+
+    @property
+    def certificate_(self) -> None:
+        """A stream has no optimum to arrive at."""
+        return None
+
+    @property
+    def held_(self) -> str:
+        """What keeps scores finite."""
+        return "items start alike, and have moved from there as far as their votes took them"
 
     @abstractmethod
     def _start(self) -> None: ...
@@ -182,5 +212,6 @@ def joined(one: Votes, other: Votes) -> Votes:
         weight=weight,
         first=first,
         days=days,
+        dated=one.dated and other.dated,
         dropped=one.dropped + other.dropped,
     )

@@ -96,9 +96,23 @@ class TrueSkill(Stream):
         return self.means_ - 3 * self.deviations_
 
     @property
-    def scores_(self) -> Array:
-        """[n], in logits (1.702 probits of the noise of both sides), with mean zero."""
-        return np.asarray((self.means_ - self.means_.mean()) * (1.702 / (sqrt(2) * self.noise)))
+    def logits_(self) -> Array:
+        """[n], in logits (1.702 probits of the noise of both sides); items that join start at zero."""
+        return np.asarray((self.means_ - self.mean) * self._logit)
+
+    @property
+    def logit_deviations_(self) -> Array:
+        """[n], one standard deviation of each of them."""
+        return np.asarray(self.deviations_ * self._logit)
+
+    @property
+    def _logit(self) -> float:
+        return 1.702 / (sqrt(2) * self.noise)
+
+    @property
+    def about_(self) -> str:
+        """Which model this is."""
+        return f"TrueSkill with noise {self.noise:.3g}, drift {self.drift:.2g} a vote, {self.draws:.0%} of equals tie"
 
     def _follow(self, batch: Batch) -> Array:
         times = np.round(batch.weight).astype(np.intp)

@@ -111,6 +111,7 @@ def _from_frame(frame: pl.DataFrame, labels: Mapping[str, str], name: str) -> Vo
     weight = _weight(frame, name) if "weight" in frame.columns else None
     who = encoded(frame["annotator"].cast(pl.String)) if "annotator" in frame.columns else None
     prompt = next((encoded(frame[c].cast(pl.String))[1] for c in names.PROMPTS if c in frame.columns), None)
+    days, dated = _days(frame, name) if "time" in frame.columns else (None, False)
     return Votes(
         items,
         left,
@@ -121,7 +122,8 @@ def _from_frame(frame: pl.DataFrame, labels: Mapping[str, str], name: str) -> Vo
         annotator=None if who is None else who[1],
         annotators=() if who is None else who[0],
         prompt=prompt,
-        days=_days(frame, name) if "time" in frame.columns else None,
+        days=days,
+        dated=dated,
         extra=frame.drop(sides),
         dropped=+dropped,
     )
@@ -215,7 +217,8 @@ def _first(frame: pl.DataFrame) -> NDArray[np.int8] | None:
     return np.where(neutral.fill_null(False).to_numpy(), -1, 0).astype(np.int8)
 
 
-def _days(frame: pl.DataFrame, name: str) -> NDArray[np.float64]:
+def _days(frame: pl.DataFrame, name: str) -> tuple[NDArray[np.float64], bool]:
+    """Times of votes [N], and whether they are days since 1970."""
     time = frame["time"]
     if time.dtype == pl.String:
         time = _parsed_time(time)
@@ -224,8 +227,9 @@ def _days(frame: pl.DataFrame, name: str) -> NDArray[np.float64]:
     if time.dtype.is_numeric():
         # Seconds since 1970, as arenas record them; smaller numbers are days or rounds and stay as they are.
         days = time.cast(pl.Float64).to_numpy()
-        return np.asarray(days / 86_400 if np.nanmedian(days) > 1e8 else days)
-    return np.asarray(time.cast(pl.Datetime("us")).dt.epoch("us").to_numpy() / 86_400e6)
+        dated = bool(np.nanmedian(days) > 1e8)
+        return np.asarray(days / 86_400 if dated else days), dated
+    return np.asarray(time.cast(pl.Datetime("us")).dt.epoch("us").to_numpy() / 86_400e6), True
 
 
 def _parsed_time(words: pl.Series) -> pl.Series:
@@ -289,6 +293,7 @@ def _from_feedback(feedback: Feedback) -> Votes:
         annotators=() if who is None else who[0],
         prompt=None if prompts.null_count() == len(prompts) else encoded(prompts)[1],
         days=None if frame["time"].null_count() == len(frame) else frame["time"].dt.epoch("us").to_numpy() / 86_400e6,
+        dated=True,
         extra=frame.select("strength", "criterion", "context", "source", "meta", "response_a", "response_b"),
         dropped=+dropped,
     )

@@ -43,7 +43,8 @@ class Votes:
     items: names, in order. left, right: item numbers [N]. outcome: `LEFT`, `RIGHT`, `TIE` or `BOTH_BAD` [N].
     weight: how much each vote counts [N], or None. first: 0 where the left item was shown first, 1 where the right one
     was, -1 where that is not known [N], or None. annotator, prompt: numbers of those [N], -1 unknown, or None.
-    days: when, in days since 1970 [N], or None. annotators: names, by number. extra: a frame of all other columns,
+    days: when, in days since 1970 [N], or None; dated: whether those are dates rather than rounds or numbers of the
+    source's own. annotators: names, by number. extra: a frame of all other columns,
     row by row. dropped: what was left out, by reason.
     """
 
@@ -57,6 +58,7 @@ class Votes:
     annotators: Sequence[str] = ()
     prompt: NDArray[np.int32] | None = None
     days: NDArray[np.float64] | None = None
+    dated: bool = False
     extra: pl.DataFrame | None = None
     dropped: Counter[str] = field(default_factory=Counter)
 

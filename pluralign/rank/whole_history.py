@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize_scalar
 
 from pluralign.errors import FeedbackError, OptionError
 from pluralign.intervals import _critical
 from pluralign.rank.chains import Array, chains
 from pluralign.rank.design import outcomes
-from pluralign.rank.families import Davidson, Family, Logistic, RaoKupper, averaged, log_half
+from pluralign.rank.drift import predictive_variance
+from pluralign.rank.families import Davidson, Family, Logistic, RaoKupper, averaged, log_half, tie_words
 from pluralign.rank.history import History, Problem, whole_history
 from pluralign.rank.newton import Penalty
 from pluralign.rank.stream import joined, sides, timed
 from pluralign.rank.votes import Votes
 
-BLOCKS = 5
-"""Stretches of the last votes, each of which is predicted from all votes before it when the variance is chosen."""
-
-HELD = 0.2
-"""Share of the votes that these stretches hold."""
+JOINT = 3_000_000
+"""Items times moments up to which all covariances between items are computed."""
 
 
 class WholeHistory:
@@ -40,9 +36,9 @@ class WholeHistory:
     the slope is estimated ("grade" in `coefficients_`), and exp(slope) says how many times harder one grade is.
     draws, seed: for the bands of long histories.
 
-    After `fit` or `update`: `items_`; `scores_` [n] at the last moment of all votes, in logits, not centred, for the
-    prior is around zero; `coefficients_` and `errors_` by name ("order", "grade", "tie": the logarithm of nu, or eta);
-    `certificate_`, `nll_`.
+    After `fit` or `update`: `items_`; `logits_` [n] at the last moment of all votes, around the zero of the prior, and
+    `scores_`, the same with mean zero; `coefficients_` ("order", "grade") and `tie_` (nu, or eta); `errors_` of both,
+    where "tie" is that of the logarithm of nu, or of eta; `certificate_`, `nll_`.
 
     Coulom 2008; grades as described by Scarff 2020, here by the mode of everything together and the curvature there in
     place of sampling, which makes the slope a few per cent too small where routes deviate much and are rarely tried.
@@ -94,7 +90,7 @@ class WholeHistory:
         votes = joined(self.votes_, Votes.of(data))
         timed(votes)
         problem = self._problem(votes, self.variance_)
-        return self._take(votes, whole_history(problem, self._warm(problem, self._history, votes.items)))
+        return self._take(votes, whole_history(problem, self._warm(problem, self._history)))
 
     def _check(self) -> None:
         if self.virtual <= 0 or self.period <= 0 or self.grade_spread <= 0 or self.draws < 2:
@@ -110,12 +106,17 @@ class WholeHistory:
         self._own = history.system.chain_variance()
         self.nll_, self.certificate_ = history.nll, history.certificate
         names = self._names()
-        values = [*history.beta.tolist(), *([] if history.tie is None else [history.tie])]
+        self.coefficients_ = dict(zip(names, history.beta.tolist(), strict=True))
         names = names + ["tie"] * (history.tie is not None)
-        self.coefficients_ = dict(zip(names, values, strict=True))
         self.errors_ = dict(zip(names, np.sqrt(np.diag(history.shared)).tolist(), strict=True))
+        davidson = isinstance(history.problem.family, Davidson)
+        self.tie_ = 0.0 if history.tie is None else float(np.exp(history.tie)) if davidson else history.tie
         self.last_ = float(self._moments(votes).max())
-        self.scores_: Array = self._at(np.arange(len(self.items_)), np.full(len(self.items_), self.last_), self._own)[0]
+        every = np.arange(len(self.items_))
+        _, grade = self._graded(self.items_)
+        here = self._at(every, np.full(len(every), self.last_), self._own)[0]
+        self.logits_: Array = here + self._shared(history, np.zeros(len(every)), grade)
+        self.scores_: Array = self.logits_ - self.logits_.mean()
         return self
 
     def _names(self) -> list[str]:
@@ -156,7 +157,7 @@ class WholeHistory:
             return Logistic()
         return Davidson() if self.ties == "davidson" else RaoKupper()
 
-    def _warm(self, problem: Problem, old: History, items: Any) -> tuple[Array, Array, float | None]:
+    def _warm(self, problem: Problem, old: History) -> tuple[Array, Array, float | None]:
         """Ratings of another fit, whose items come first, as the start of this one."""
         made, before = problem.chains, old.problem.chains
         known = made.item < len(before.first)
@@ -167,29 +168,12 @@ class WholeHistory:
         return rating, old.beta, old.tie if same else problem.family.start
 
     def _chosen(self, votes: Votes) -> float:
-        """The variance with the least log-loss on the last stretches of votes, each predicted from what came before."""
-        time = self._moments(votes)
-        edges = np.unique(np.quantile(time, 1 - HELD * np.arange(BLOCKS, -1, -1) / BLOCKS, method="higher"))
-        edges[-1] = np.inf
-        span = float(np.ptp(time))
-        if span == 0 or len(edges) < 2:
-            raise FeedbackError("all votes are of one moment and show no drift; give a variance, or use BradleyTerry")
-        starts: dict[float, History] = {}
+        def fit(past: NDArray[np.bool_], variance: float, old: History | None) -> History:
+            problem = self._problem(votes.where(past), variance)
+            start = None if old is None else self._warm(problem, old)
+            return whole_history(problem, start, tolerance=1e-2)
 
-        def loss(log_variance: float) -> float:
-            total, variance = 0.0, float(np.exp(log_variance))
-            for low, high in pairwise(edges):
-                problem = self._problem(votes.where(time < low), variance)
-                old = starts.get(low)
-                start = None if old is None else self._warm(problem, old, votes.items)
-                starts[low] = history = whole_history(problem, start, tolerance=1e-2)
-                total += self._loss(history, votes.where((time >= low) & (time < high)))
-            return total
-
-        # From no drift to speak of, to a new start every hundredth of the time.
-        bounds = (np.log(1e-3 / span), np.log(1e2 / span))
-        found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 0.1, "maxiter": 20})
-        return float(np.exp(found.x))
+        return predictive_variance(self._moments(votes), fit, lambda past, next_: self._loss(past, votes.where(next_)))
 
     def _loss(self, history: History, votes: Votes) -> float:
         """Summed negative log-likelihood of later votes, in nats."""
@@ -222,6 +206,42 @@ class WholeHistory:
     ) -> tuple[Array, Array]:
         (one, sure), (other, other_sure) = (self._at(item, time, spread, history) for item in (a, b))
         return one - other, sure + other_sure
+
+    @property
+    def about_(self) -> str:
+        """Which model this is."""
+        points = 400 / np.log(10) * np.sqrt(365 * self.variance_)
+        ties = tie_words(self.ties, self.tie_)
+        return f"Whole-history rating with a drift of {points:.0f} points in 365 days (one standard deviation), {ties}"
+
+    @property
+    def held_(self) -> str:
+        """What keeps scores finite."""
+        return f"every item starts with {self.virtual:g} virtual wins and as many losses against an average one"
+
+    @property
+    def joint_(self) -> bool:
+        """Whether the fit is small enough for all covariances between items to be computed."""
+        return len(self.items_) * len(self._history.rating) <= JOINT
+
+    def last_covariance(self) -> Array:
+        """Covariance of `logits_` and coefficients [n + q, n + q], exact where `joint_`.
+
+        For others, each item by itself: given the coefficients, covariances of ratings are never negative, so that
+        differences taken as independent have intervals that are too wide, not too narrow.
+        """
+        n = len(self.items_)
+        q = len(self.coefficients_)
+        covariance = np.zeros((n + q, n + q))
+        if self.joint_:
+            weight, shared, noise = self._weights([{name: 1.0} for name in self.items_], np.full(n, self.last_))
+            covariance[:n, :n] = self._history.covariance(weight, shared) + np.diag(noise)
+        else:
+            if self._bands is None:
+                self._bands = self._history.deviation(self.draws, self.seed)
+            covariance[:n, :n] = np.diag(self._at(np.arange(n), np.full(n, self.last_), self._bands)[1])
+        np.fill_diagonal(covariance[n:, n:], [self.errors_[name] ** 2 for name in self.coefficients_])
+        return covariance
 
     def index(self, names: ArrayLike) -> NDArray[np.intp]:
         """Places of items by name, any shape. Raises `OptionError` for a name that did not take part."""
@@ -282,17 +302,24 @@ class WholeHistory:
 
     def _combined(self, signs: Mapping[str, float], time: Array, level: float) -> pl.DataFrame:
         """A sum of ratings, each times its sign, with its exact variance: one linear system for every time."""
-        history, rows = self._history, np.arange(len(time))
-        weight, noise = np.zeros((len(history.rating), len(time))), np.zeros(len(time))
-        for name, sign in signs.items():
-            k, after, share, free = history.problem.chains.bridge(np.full(len(time), int(self.index(name))), time)
-            np.add.at(weight, (k, rows), sign * (1 - share))
-            np.add.at(weight, (after, rows), sign * share)
-            noise += free
-        grade = float(self._graded(list(signs))[1] @ np.array(list(signs.values())))
-        shared = np.array([grade if name == "grade" else 0.0 for name in self.errors_])
-        mean = history.rating @ weight + self._shared(history, np.zeros(len(time)), np.full(len(time), grade))
-        return _banded(time, mean, history.variance(weight, shared) + noise, level)
+        weight, shared, noise = self._weights([signs] * len(time), time)
+        mean = self._history.rating @ weight + self._history.beta @ shared[: len(self.coefficients_)]
+        return _banded(time, mean, np.diag(self._history.covariance(weight, shared)) + noise, level)
+
+    def _weights(self, sums: Sequence[Mapping[str, float]], time: Array) -> tuple[Array, Array, Array]:
+        """Sums of ratings at times [k]: weights of moments [V, k] and of shared effects [q, k], and free noise [k]."""
+        weight, noise = np.zeros((len(self._history.rating), len(time))), np.zeros(len(time))
+        shared = np.zeros((len(self.errors_), len(time)))
+        for column, (signs, when) in enumerate(zip(sums, time, strict=True)):
+            for name, sign in signs.items():
+                k, after, share, free = self._history.problem.chains.bridge(self.index([name]), np.array([when]))
+                weight[k, column] += sign * (1 - share)
+                weight[after, column] += sign * share
+                noise[column] += free[0]
+            if "grade" in self.coefficients_:
+                grade = self._graded(list(signs))[1] @ np.array(list(signs.values()))
+                shared[list(self.coefficients_).index("grade"), column] = grade
+        return weight, shared, noise
 
 
 def _banded(time: Array, mean: Array, variance: Array, level: float) -> pl.DataFrame:
