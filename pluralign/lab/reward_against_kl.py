@@ -75,20 +75,27 @@ def plot(objectives: Any, world: World, *, out: str | Path | None = None, betas:
     """
     from matplotlib.figure import Figure
 
-    table = frontier(objectives, world, betas=betas)
     figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.subplots()
-    for (name,), part in table.group_by("objective", maintain_order=True):
-        ordered = part.sort("kl")
-        look = {"color": "#999999", "linestyle": "--"} if name == BEST else {"marker": "o", "markersize": 4}
-        (line,) = axes.plot(ordered["kl"], ordered["reward"], label=name, linewidth=1.4, **look)
-        unrest = ordered.filter(pl.col("problem").is_not_null())
-        axes.plot(unrest["kl"], unrest["reward"], "o", markersize=5, markerfacecolor="white", color=line.get_color())
-    axes.set_xlabel("KL to the reference, nats")
-    axes.set_ylabel("expected quality")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize="small")
+    draw(figure.subplots(), frontier(objectives, world, betas=betas), world)
     if out is not None:
         with whole_file(Path(out)) as temporary:
             figure.savefig(temporary, format=Path(out).suffix.removeprefix(".") or "png", dpi=150)
     return figure
+
+
+def draw(axes: Any, table: pl.DataFrame, world: World) -> None:
+    """A table of `frontier` on matplotlib axes, with the line of what is possible drawn through."""
+    own = table.filter(pl.col("objective") != BEST)
+    for (name,), part in own.group_by("objective", maintain_order=True):
+        ordered = part.sort("kl")
+        (line,) = axes.plot(ordered["kl"], ordered["reward"], "o-", label=name, linewidth=1.4, markersize=4)
+        unrest = ordered.filter(pl.col("problem").is_not_null())
+        axes.plot(unrest["kl"], unrest["reward"], "o", markersize=5, markerfacecolor="white", color=line.get_color())
+    best = [world.tilted(b, world.quality) for b in np.geomspace(0.02, 200, 200)]
+    most = float(table["kl"].to_numpy().max())
+    within = sorted((kl, world.value(policy)) for policy in best if (kl := world.kl(policy)) <= 1.05 * most)
+    axes.plot(*zip(*within, strict=True), label=BEST, linewidth=1.2, linestyle="--", color="#777777", zorder=0)
+    axes.set_xlabel("KL to the reference, nats")
+    axes.set_ylabel("expected quality")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize="small")

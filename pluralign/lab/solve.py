@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,7 +18,6 @@ from pluralign.objectives import Need, Objective, PolicyBatch, Rows, Tokens, fin
 KINDS = {"pairs": {Rows.PAIRS, Rows.MIXED}, "rankings": {Rows.RANKINGS}, "thumbs": {Rows.UNPAIRED}}
 """Which of an objective's kinds of row each kind of world holds."""
 UNKNOWN = {
-    Need.FROZEN,
     Need.FEATURES,
     Need.PROMPT_EMBEDDING,
     Need.RATIONALE,
@@ -46,6 +45,7 @@ def optimum(
     world: World,
     *,
     start: ArrayLike | None = None,
+    frozen: Sequence[ArrayLike] = (),
     tolerance: float = 1e-9,
     **options: Any,
 ) -> Array:
@@ -57,6 +57,7 @@ def optimum(
     largest slope left, per logit. Raises `NoOptimum` where there is no such point, `OptionError` where the world's
     judgements are not what the objective learns from, or where it needs what a table of probabilities has not.
 
+    frozen: policies, [P, R] each, that some objectives compare with besides the reference (`modpo`, `spo_seq`).
     Objectives that take no weights (`aot`) want a data set: `world.sample(n)`.
 
     >>> from pluralign.lab import bandit
@@ -66,6 +67,10 @@ def optimum(
     """
     goal = find(objective) if isinstance(objective, str) else objective
     _check(goal, world, options)
+    if (Need.FROZEN in goal.needs(**options)) != bool(frozen):
+        way = "takes no frozen policies" if frozen else "compares with further policies; give them as frozen=[...]"
+        raise OptionError(f"{goal.name} {way}")
+    others = torch.tensor(np.array([np.broadcast_to(p, world.reward.shape) for p in frozen]), dtype=torch.float64).log()
     reference = torch.tensor(world.tree.reference)
     free = reference[..., :-1].numel()
     began = np.asarray(world.tree.reference if start is None else start, dtype=np.float64)
@@ -81,7 +86,7 @@ def optimum(
 
     def slope(values: Array) -> tuple[float, Array]:
         theta = torch.tensor(values, requires_grad=True)
-        batch = _batch(goal, world, logits(theta), reference, options)
+        batch = _batch(goal, world, logits(theta), reference, others, options)
         loss = batch.mean(goal(batch, **options))
         (gradient,) = torch.autograd.grad(loss, theta)
         return loss.item(), np.asarray(gradient.numpy())
@@ -166,7 +171,12 @@ def _tokens(world: World, log_p: torch.Tensor) -> torch.Tensor:
 
 
 def _batch(
-    goal: Objective, world: World, logits: torch.Tensor, reference: torch.Tensor, options: dict[str, Any]
+    goal: Objective,
+    world: World,
+    logits: torch.Tensor,
+    reference: torch.Tensor,
+    others: torch.Tensor,
+    options: dict[str, Any],
 ) -> PolicyBatch:
     """The whole population as one step."""
     log_p, log_ref = torch.log_softmax(logits, -1), torch.log_softmax(reference, -1)
@@ -184,6 +194,8 @@ def _batch(
     needs = goal.needs(**options)
     if Need.RATINGS in needs:
         fields["rating"] = rows(torch.tensor(world.reward))
+    if Need.FROZEN in needs:
+        fields["frozen_logp"] = others[:, prompt, response].movedim(0, -1)
     if Need.PROMPT in needs:
         fields |= {"prompt_logp": 0 * weight, "prompt_length": 0 * weight}  # prompts are given, not written
     if Need.JOINT in needs:

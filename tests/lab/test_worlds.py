@@ -5,10 +5,11 @@ import itertools
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from scipy.optimize import brentq
 
 from pluralign import lab
 from pluralign.errors import OptionError
-from pluralign.objectives import catalogue
+from pluralign.objectives import Need, catalogue
 
 REWARD = np.array([[1.0, 0.2, -0.5, 0.0], [-0.3, 0.4, 0.1, 1.2]])
 REFERENCE = np.array([[0.1, 0.2, 0.3, 0.4], [0.4, 0.3, 0.2, 0.1]])
@@ -84,21 +85,6 @@ def test_a_sample_holds_what_the_world_says() -> None:
 # closed forms
 
 
-@pytest.mark.parametrize("world", [WORLD, LANGUAGE], ids=["bandit", "language"])
-@pytest.mark.parametrize("beta", [0.5, 2.0])
-def test_dpo_optimum_is_the_tilted_reference(world: lab.World, beta: float) -> None:
-    assert_allclose(lab.optimum("dpo", world, beta=beta), world.tilted(beta), atol=1e-8)
-
-
-def test_pl_dpo_optimum_on_rankings_is_the_tilted_reference() -> None:
-    assert_allclose(lab.optimum("pl_dpo", WORLD.rankings(), beta=0.5), WORLD.tilted(0.5), atol=1e-8)
-
-
-def test_cpo_optimum_forgets_the_reference() -> None:
-    uniform = lab.bandit(REWARD)
-    assert_allclose(lab.optimum("cpo", WORLD, beta=0.5, alpha=0.0), uniform.tilted(0.5), atol=1e-8)
-
-
 @pytest.mark.parametrize("people", [lab.certain, lab.bradley_terry], ids=["certain", "noisy"])
 def test_ipo_closed_form(people) -> None:
     """pi_ref * exp(mean over all responses of P(y beats y') / tau), also where everybody agrees."""
@@ -122,17 +108,94 @@ def test_rdpo_recovers_the_clean_optimum_under_flips_and_cdpo_does_not() -> None
     assert noisy.kl(lab.optimum("cdpo", noisy, beta=0.5)) < noisy.kl(clean)
 
 
-@pytest.mark.parametrize(("objective", "own"), [("todo", {}), ("ties(dpo)", {})])
-def test_todo_recovers_the_tilted_reference_from_ties(objective: str, own: dict) -> None:
-    world = lab.bandit(REWARD[0], reference=REFERENCE[0], preference=lambda r: lab.with_ties(r, 0.5))
-    assert_allclose(lab.optimum("todo", world, beta=0.5, alpha=0.5), world.tilted(0.5), atol=1e-8)
+def test_dpo_has_no_place_for_ties() -> None:
     with pytest.raises(OptionError, match="no place for ties"):
-        lab.optimum("dpo", world)
+        lab.optimum("dpo", TIED)
 
 
-def test_modpo_is_refused_where_there_are_no_frozen_models() -> None:
-    with pytest.raises(OptionError, match="frozen models"):
-        lab.optimum("modpo", WORLD)
+SECOND = np.array([[-0.4, 0.8, 0.1, 0.0], [0.5, -0.2, 0.0, 0.3]])
+SAID = lab.bradley_terry(REWARD)
+UNIFORM = lab.bandit(REWARD)
+TEN = {"beta": 0.5}
+LANGUAGE_SAID = lab.bradley_terry(LANGUAGE.reward)
+
+
+def liking(world: lab.World, said: np.ndarray) -> np.ndarray:
+    """The chance [P, R] of being preferred, over all pairs asked about."""
+    wins = said.sum(-1) - 0.5
+    return wins / wins.sum(1, keepdims=True)
+
+
+def by_length(world: lab.World, gain: np.ndarray, measure: np.ndarray | None = None) -> np.ndarray:
+    """pi_ref * exp(length * (gain + c)) with the c, one a prompt, that makes it sum to one."""
+    found = []
+    for ref, length, g in zip(world.reference if measure is None else measure, world.length, gain, strict=True):
+        c = brentq(lambda c: (ref * np.exp(length * (g + c))).sum() - 1, -50, 50, xtol=1e-15)  # noqa: B023
+        found.append(ref * np.exp(length * (g + c)))
+    return np.array(found)
+
+
+LONG = lab.bandit(REWARD, reference=REFERENCE, length=[2.0, 5.0, 3.0, 1.0])
+NOISY = lab.bandit(REWARD, reference=REFERENCE, preference=lab.flipped(SAID, 0.3))
+TIED = lab.bandit(REWARD, reference=REFERENCE, preference=lambda r: lab.with_ties(r, 0.5))
+AGREED = lab.bandit([1.0, 0.0], reference=[0.3, 0.7], preference=lab.certain)
+LATER = lab.bandit(SECOND, reference=WORLD.tilted(0.5))
+ONE = lab.bandit(REWARD[0], reference=REFERENCE[0])
+PMPO = 0.7 * liking(ONE, SAID[:1]) - 0.3 * liking(ONE, np.swapaxes(SAID[:1], 1, 2)) + 2.0 * ONE.reference
+BOTH = 0.3 * REWARD + 0.7 * SECOND
+RATED = {"beta": 0.5, "targets": "ratings"}
+# objective, world, options, frozen policies, its closed form. Ids carry the name of the objective.
+FORMS: list[tuple] = [
+    ("dpo", WORLD, TEN, (), WORLD.tilted(0.5)),
+    ("dpo", LANGUAGE, TEN, (), LANGUAGE.tilted(0.5)),
+    ("sft", WORLD, {}, (), liking(WORLD, SAID)),
+    ("sft", LANGUAGE, {}, (), liking(LANGUAGE, LANGUAGE_SAID)),
+    ("cpo", WORLD, {**TEN, "alpha": 0.0}, (), UNIFORM.tilted(0.5)),
+    ("simpo", LONG, {**TEN, "gamma": 0.0}, (), by_length(LONG, REWARD / 0.5, np.ones((2, 4)))),
+    ("ln_dpo", LONG, TEN, (), by_length(LONG, REWARD / 0.5)),
+    ("ipo", WORLD, TEN, (), WORLD.tilted(0.5, SAID.mean(-1))),
+    ("ipo", LONG, TEN, (), by_length(LONG, SAID.mean(-1) / 0.5)),
+    ("gpo", WORLD, {**TEN, "loss": "logistic"}, (), WORLD.tilted(0.5)),
+    ("gpo", WORLD, {**TEN, "loss": "squared"}, (), WORLD.tilted(0.5, 2 * SAID.mean(-1))),
+    ("gpo", WORLD, {**TEN, "loss": "exponential"}, (), WORLD.tilted(0.5, REWARD / 2)),
+    ("flex_dpo", WORLD, {**TEN, "rejected_beta": 0.5}, (), WORLD.tilted(0.5)),
+    ("f_dpo", WORLD, {**TEN, "divergence": "reverse_kl"}, (), WORLD.tilted(0.5)),
+    ("tdpo", LANGUAGE, {**TEN, "alpha": 0.0}, (), LANGUAGE.tilted(0.5)),
+    ("ld_dpo", LANGUAGE, {**TEN, "ld_alpha": 1.0}, (), LANGUAGE.tilted(0.5)),
+    ("r_dpo", LONG, {**TEN, "alpha": 0.3}, (), LONG.tilted(0.5, REWARD - 0.3 * LONG.length)),
+    ("nll_augmented", WORLD, {**TEN, "alpha": 0.0}, (), WORLD.tilted(0.5)),
+    ("mmpo", NOISY, {**TEN, "gamma": 1.0}, (), WORLD.tilted(0.5)),
+    ("rdpo", NOISY, {**TEN, "label_smoothing": 0.3}, (), WORLD.tilted(0.5)),
+    ("debiased(dpo)", NOISY, {**TEN, "flip_rate": 0.3}, (), WORLD.tilted(0.5)),
+    ("todo", TIED, {**TEN, "alpha": 0.5}, (), WORLD.tilted(0.5)),
+    ("ties(dpo)", TIED, {**TEN, "threshold": 0.5}, (), WORLD.tilted(0.5)),
+    ("cdpo", AGREED, {**TEN, "label_smoothing": 0.1}, (), AGREED.tilted(0.5, [np.log(9), 0])),
+    ("exo", AGREED, {**TEN, "label_smoothing": 1e-3}, (), AGREED.tilted(0.5, [np.log(999), 0])),
+    ("pmpo", ONE, {"alpha": 0.7, "beta": 2.0}, (), PMPO / PMPO.sum()),
+    ("spo_seq", LATER, {**TEN, "keep": 0.4}, (REFERENCE,), LATER.tilted(0.5, SECOND + 0.4 * REWARD)),
+    ("pl_dpo", WORLD.rankings(), TEN, (), WORLD.tilted(0.5)),
+    ("pl_dpo", WORLD.rankings(2), TEN, (), WORLD.tilted(0.5)),
+    ("infonca", WORLD.rankings(), {**RATED, "temperature": 0.7}, (), WORLD.tilted(0.5 * 0.7)),
+    ("exo", WORLD.rankings(), {**RATED, "temperature": 0.7}, (), WORLD.tilted(0.5 * 0.7)),
+    (
+        "modpo",
+        WORLD,
+        {**TEN, "own_weight": 0.3},
+        (WORLD.tilted(0.5, SECOND),),
+        WORLD.tilted(0.5, 0.3 * REWARD + 0.7 * SECOND),
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "world", "options", "frozen", "expected"),
+    [pytest.param(*form, id=f"{form[0]}-{i}") for i, form in enumerate(FORMS)],
+)
+def test_optimum_is_the_closed_form(
+    name: str, world: lab.World, options: dict, frozen: tuple, expected: np.ndarray
+) -> None:
+    found = lab.optimum(name, world, frozen=frozen, **options)
+    assert_allclose(found, expected, atol=1e-7)
 
 
 # length and style
@@ -178,7 +241,7 @@ def test_a_style_that_judges_like_is_bought_at_the_price_of_quality() -> None:
 # every objective
 
 
-REFUSED = {"fpo", "modpo", "spo_seq", "rationale", "rationale_dpo", "spo_selfsup"}
+REFUSED = {"fpo", "rationale", "rationale_dpo", "spo_selfsup"}
 
 
 @pytest.mark.parametrize("name", list(catalogue()))
@@ -195,8 +258,9 @@ def test_every_objective_is_solved_or_says_why_not(name: str) -> None:
         with pytest.raises(OptionError, match="which a world of probabilities has not"):
             lab.optimum(goal, world)
         return
+    frozen = [world.tilted(1.0)] if Need.FROZEN in goal.needs() else []
     try:
-        policy = lab.optimum(goal, world)
+        policy = lab.optimum(goal, world, frozen=frozen)
     except lab.NoOptimum as error:
         policy = error.policy
     assert_allclose(policy.sum(1), 1, rtol=1e-9)
