@@ -2,11 +2,13 @@
 
 from pluralign._callable import make_callable
 from pluralign.rank.bradley_terry import BradleyTerry
+from pluralign.rank.committee import Committee, biased_rankings, committee
 from pluralign.rank.cyclicity import CyclicityTest, cyclicity_test
 from pluralign.rank.elo import Elo
 from pluralign.rank.glicko2 import Glicko2
 from pluralign.rank.hodge import HodgeRank
 from pluralign.rank.leaderboard import Leaderboard
+from pluralign.rank.linear_copeland import LinearRanking, leximax_copeland
 from pluralign.rank.lottery import maximal_lottery
 from pluralign.rank.mallows import Mallows
 from pluralign.rank.mixture import Mixture
@@ -17,6 +19,7 @@ from pluralign.rank.ranking import rank
 from pluralign.rank.rankings import Rankings
 from pluralign.rank.social_choice import SocialChoice, social_choice
 from pluralign.rank.trueskill import TrueSkill
+from pluralign.rank.uniform_phantom import uniform_phantom
 from pluralign.rank.votes import BOTH_BAD, LEFT, RIGHT, TIE, Counts, Votes
 from pluralign.rank.whole_history import WholeHistory
 from pluralign.rank.winrates import win_rates
@@ -27,12 +30,14 @@ __all__ = [
     "RIGHT",
     "TIE",
     "BradleyTerry",
+    "Committee",
     "Counts",
     "CyclicityTest",
     "Elo",
     "Glicko2",
     "HodgeRank",
     "Leaderboard",
+    "LinearRanking",
     "Mallows",
     "Mixture",
     "NotConverged",
@@ -43,10 +48,14 @@ __all__ = [
     "TrueSkill",
     "Votes",
     "WholeHistory",
+    "biased_rankings",
+    "committee",
     "cyclicity_test",
+    "leximax_copeland",
     "maximal_lottery",
     "rank",
     "social_choice",
+    "uniform_phantom",
     "win_rates",
 ]
 
