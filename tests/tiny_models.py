@@ -7,14 +7,28 @@ from typing import Any
 
 import torch
 from transformers import (
+    BloomConfig,
+    BloomForCausalLM,
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
     GPT2Config,
     GPT2LMHeadModel,
+    GptOssConfig,
+    GptOssForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
+    MambaConfig,
+    MambaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
     Qwen2Config,
     Qwen2ForCausalLM,
     Qwen3Config,
     Qwen3ForCausalLM,
+    Qwen3NextConfig,
+    Qwen3NextForCausalLM,
 )
 
 from pluralign.lab.tiny import train_tokenizer
@@ -26,6 +40,13 @@ TEXTS = [
     "2 + 2 = 4, and 4 + 4 = 8. The answer is eight.",
 ] * 5
 FAMILIES = ("llama", "gpt2", "qwen2", "qwen3")
+REFUSED = {
+    "mamba": "keeps a state that runs through the line",
+    "qwen3_next": "keeps a state that runs through the line",
+    "gpt_oss": "its attention has sinks",
+    "bloom": "its attention cannot be replaced",
+}
+"""Families that cannot share prompts, and what is said of them."""
 CHATML = (
     "{% for m in messages %}{{ '<|begin|>' + m['role'] + '\n' + m['content'] + '<|end|>\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|begin|>assistant\n' }}{% endif %}"
@@ -77,8 +98,34 @@ def tiny(family: str, *, seed: int = 0, dtype: torch.dtype = torch.float32, voca
         model = LlamaForCausalLM(LlamaConfig(**common))
     elif family == "qwen2":
         model = Qwen2ForCausalLM(Qwen2Config(**common))
-    else:
+    elif family == "qwen3":
         model = Qwen3ForCausalLM(Qwen3Config(**common, head_dim=8))
+    elif family == "mistral":
+        model = MistralForCausalLM(MistralConfig(**common, sliding_window=5))
+    elif family == "gemma2":
+        caps = {"attn_logit_softcapping": 2.0, "final_logit_softcapping": 3.0, "query_pre_attn_scalar": 8}
+        config = Gemma2Config(**common, head_dim=8, sliding_window=5, attn_implementation="eager", **caps)
+        model = Gemma2ForCausalLM(config)
+    elif family == "gemma3":
+        kinds = ["sliding_attention", "full_attention"]
+        model = Gemma3ForCausalLM(Gemma3TextConfig(**common, head_dim=8, sliding_window=5, layer_types=kinds))
+    elif family == "mamba":
+        model = MambaForCausalLM(MambaConfig(vocab_size=size, hidden_size=32, num_hidden_layers=2, state_size=4))
+    elif family == "bloom":
+        model = BloomForCausalLM(BloomConfig(vocab_size=size, hidden_size=32, n_layer=2, n_head=4))
+    elif family == "gpt_oss":
+        experts = {"num_local_experts": 2, "num_experts_per_tok": 1}
+        model = GptOssForCausalLM(GptOssConfig(**common, head_dim=8, sliding_window=5, **experts))
+    elif family == "qwen3_next":
+        linear = {"linear_num_value_heads": 2, "linear_num_key_heads": 2, "linear_key_head_dim": 8}
+        experts = {"num_experts": 2, "num_experts_per_tok": 1, "moe_intermediate_size": 16}
+        config = Qwen3NextConfig(
+            **common, head_dim=8, layer_types=["linear_attention", "full_attention"], linear_value_head_dim=8, **linear,
+            shared_expert_intermediate_size=16, **experts,
+        )  # fmt: skip
+        model = Qwen3NextForCausalLM(config)
+    else:
+        raise ValueError(family)
     # Random weights of the usual scale give nearly uniform predictions, in which errors hide.
     with torch.no_grad():
         for parameter in model.parameters():

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 
+from pluralign.policy.ability import ability, give_up_packing, has_dropout
+from pluralign.policy.attention import NotPackable
 from pluralign.policy.batch import TokenBatch
+from pluralign.policy.forward import through_logits, through_tiles
+from pluralign.policy.head import EXTRAS
+from pluralign.policy.layout import packed, padded
 
 
 @dataclass
@@ -18,6 +22,9 @@ class LogProbs:
 
     logp, length: sums over scored response tokens and their number, [B, K]. token_logp: one a position, zero where
     nothing is scored, [B, K, T]. prompt_logp, prompt_length: the same sums over prompt tokens, [B], if asked for.
+    extras: further numbers a position, [B, K, T], zero where nothing is scored, no gradient: those asked for of
+    entropy (of the next-token distribution, in nats), log_collision (log of its sum of squares) and top1 (1 where the
+    token is the most probable one).
     """
 
     logp: torch.Tensor
@@ -25,45 +32,53 @@ class LogProbs:
     token_logp: torch.Tensor
     prompt_logp: torch.Tensor | None = None
     prompt_length: torch.Tensor | None = None
+    extras: dict[str, torch.Tensor] | None = None
 
 
-def logprobs(model: Any, tokens: TokenBatch, *, prompt: bool = False) -> LogProbs:
+def logprobs(
+    model: Any, tokens: TokenBatch, *, prompt: bool = False, extras: Iterable[str] = (), plain: bool = False
+) -> LogProbs:
     """Score a batch with any causal LM of transformers; the gradient flows if it is enabled.
 
-    The head runs only at positions that predict a scored token in some row. Switching dropout off (`model.eval()`
-    for a reference) is the caller's part.
+    What the responses of a row begin with is computed once, padding not at all, logits in tiles and where a scored
+    token is predicted only. A model that cannot be used this way is used as it can, after a message that says why.
+    extras: see `LogProbs`. plain: every sequence whole and padded, the model's own logits; slower, for comparison.
+    Switching dropout off (`model.eval()` for a reference) is the caller's part.
     """
-    scored = tokens.response_mask | tokens.prompt_mask if prompt else tokens.response_mask
-    # Position t is predicted from t - 1; column c of `targets` is token c + 1.
-    wanted = scored[:, 1:]
-    columns = wanted.any(0).nonzero().squeeze(-1)
-    keep = {"logits_to_keep": columns} if _selects_positions(model) else {}
-    logits = model(
-        input_ids=tokens.input_ids,
-        attention_mask=tokens.attention_mask,
-        position_ids=tokens.position_ids,
-        use_cache=False,
-        **keep,
-    ).logits
-    if not keep:
-        logits = logits[:, columns]
-    picked = wanted[:, columns]
-    targets = tokens.input_ids[:, 1:][:, columns][picked]
-    precise = torch.promote_types(logits.dtype, torch.float32)
-    values = -F.cross_entropy(logits[picked].to(precise), targets, reduction="none")
-    token_logp = torch.zeros(tokens.input_ids.shape, dtype=precise, device=values.device)
-    rows, places = picked.nonzero(as_tuple=True)
-    token_logp = token_logp.index_put((rows, columns[places] + 1), values)
+    wanted = frozenset(extras)
+    if unknown := wanted - set(EXTRAS):
+        raise ValueError(f"unknown extras {', '.join(sorted(unknown))}; there are {', '.join(EXTRAS)}")
     b, k = tokens.shape
-    logp = (token_logp * tokens.response_mask).sum(-1).view(b, k)
-    result = LogProbs(logp, tokens.length, (token_logp * tokens.response_mask).view(b, k, -1))
+    scored = tokens.response_mask
     if prompt:
-        first = tokens.prompt_mask.view(b, k, -1)[:, 0]
-        result.prompt_logp = (token_logp.view(b, k, -1)[:, 0] * first).sum(-1)
-        result.prompt_length = first.sum(-1)
+        first = torch.arange(b * k, device=scored.device) % k == 0
+        scored = scored | (tokens.prompt_mask & first[:, None])
+    share, tile = (False, False) if plain else _ways(model)
+    layout = packed(tokens) if share else padded(tokens)
+    # What is said once is scored once, whichever sequences it belongs to.
+    places, back = layout.place[scored].unique(return_inverse=True)
+    way = through_tiles if tile else through_logits
+    try:
+        found = way(model, layout, layout.parent[places], layout.ids[places], wanted)
+    except NotPackable as why:
+        give_up_packing(model, why)
+        return logprobs(model, tokens, prompt=prompt, extras=wanted)
+
+    def spread(values: torch.Tensor) -> torch.Tensor:
+        return values.new_zeros(scored.shape).masked_scatter(scored, values[back]).view(b, k, -1)
+
+    each = spread(found.logp)
+    mask = tokens.response_mask.view(b, k, -1)
+    result = LogProbs((each * mask).sum(-1), tokens.length, each * mask)
+    result.extras = {name: spread(getattr(found, name)) * mask for name in sorted(wanted)}
+    if prompt:
+        chosen = tokens.prompt_mask.view(b, k, -1)[:, 0]
+        result.prompt_logp = (each[:, 0] * chosen).sum(-1)
+        result.prompt_length = chosen.sum(-1)
     return result
 
 
-def _selects_positions(model: Any) -> bool:
-    base = model.get_base_model() if hasattr(model, "get_base_model") else getattr(model, "module", model)
-    return "logits_to_keep" in inspect.signature(base.forward).parameters
+def _ways(model: Any) -> tuple[bool, bool]:
+    """Whether rows can be packed and logits tiled in this pass."""
+    able = ability(model)
+    return able.unpackable is None and not has_dropout(model), able.untiled is None
