@@ -4,6 +4,6 @@ from __future__ import annotations
 
 import runpy
 
-for name in ("audit", "trl", "rank_streams"):
+for name in ("audit", "trl", "rank", "rank_streams"):
     print(f"\n== benchmarks.{name}")
     runpy.run_module(f"benchmarks.{name}", run_name="__main__")

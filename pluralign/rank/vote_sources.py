@@ -101,10 +101,12 @@ def _from_frame(frame: pl.DataFrame, labels: Mapping[str, str], name: str) -> Vo
     items, codes = encoded(pl.concat([frame[side].cast(pl.String) for side in sides]))
     left, right = codes[: len(frame)], codes[len(frame) :]
     outcome = _outcome(frame, sides, items, left, right, labels, name)
-    known, same = (left >= 0) & (right >= 0) & (outcome >= 0), left == right
-    keep = known & ~same
-    dropped = Counter({"no-item-or-verdict": int((~known).sum()), "same-item-twice": int((known & same).sum())})
-    if not keep.all():
+    dropped: Counter[str] = Counter()
+    same = left == right
+    if same.any() or min(values.min(initial=0) for values in (left, right, outcome)) < 0:
+        known = (left >= 0) & (right >= 0) & (outcome >= 0)
+        keep = known & ~same
+        dropped += Counter({"no-item-or-verdict": int((~known).sum()), "same-item-twice": int((known & same).sum())})
         frame, left, right, outcome = frame.filter(keep), left[keep], right[keep], outcome[keep]
     if not len(left):
         raise FeedbackError(f"{name}: no row says which of two items won")
@@ -125,7 +127,7 @@ def _from_frame(frame: pl.DataFrame, labels: Mapping[str, str], name: str) -> Vo
         days=days,
         dated=dated,
         extra=frame.drop(sides),
-        dropped=+dropped,
+        dropped=dropped,
     )
 
 
@@ -153,12 +155,14 @@ def _outcome(
     meanings = _verdicts(labels)
     # One entry a distinct word, and one for no word at all, which -1 finds at the end.
     meaning = np.array([meanings.get(word.strip().lower(), -1) for word in words] + [-1], dtype=np.int8)
-    outcome: NDArray[np.int8] = meaning[said]
+    outcome: NDArray[np.int8] = meaning[said] if len(words) > FEW else _chosen(meaning, said)
     if (meaning[:-1] < 0).any():
         # A verdict may also be the winner's own name, which goes before any meaning of the word.
         places = {item: i for i, item in enumerate(items)}
         item = np.array([places.get(word.strip(), -2) for word in words] + [-2])
         outcome = np.select([item[said] == left, item[said] == right], [LEFT, RIGHT], outcome).astype(np.int8)
+    if outcome.min(initial=0) >= 0:
+        return outcome
     empty = np.array([not word.strip() for word in words] + [True])
     strange = (outcome < 0) & ~empty[said] & (left >= 0) & (right >= 0)
     if strange.any():
@@ -174,16 +178,26 @@ def _outcome(
 
 def _words(values: pl.Series) -> tuple[list[str], NDArray[Any]]:
     """Distinct strings and each value's place among them [n], -1 for null; a few of them are found by comparing."""
-    if values.null_count():
+    if values.null_count() or not len(values):
         return encoded(values)
     words: list[str] = []
-    place = np.full(len(values), -1, dtype=np.int8)
+    after = np.zeros(len(values), dtype=np.int8)
     row = 0
-    while len(words) < FEW and place[row] < 0:
+    while len(words) < FEW and after[row] == 0:
         words.append(values[row])
-        np.copyto(place, np.int8(len(words) - 1), where=(values == words[-1]).to_numpy())
-        row = int(place.argmin())
-    return (words, place) if not len(place) or place[row] >= 0 else encoded(values)
+        here = (values == words[-1]).to_numpy().view(np.int8)
+        after += here * np.int8(len(words))
+        row = int(after.argmin())
+    after -= 1
+    return (words, after) if after[row] >= 0 else encoded(values)
+
+
+def _chosen(meaning: NDArray[np.int8], said: NDArray[Any]) -> NDArray[np.int8]:
+    """meaning[said] for a few meanings, the last one for -1: comparing is quicker than looking up."""
+    outcome = np.full(len(said), meaning[-1], dtype=np.int8)
+    for k, value in enumerate(meaning[:-1]):
+        outcome += (said == k).view(np.int8) * (value - meaning[-1])
+    return outcome
 
 
 def _verdicts(labels: Mapping[str, str]) -> dict[str, int]:

@@ -17,6 +17,10 @@ LEFT, RIGHT, TIE, BOTH_BAD = 0, 1, 2, 3
 """What a vote said: the left item won, the right one, neither, or neither and both were bad."""
 
 
+BLOCK = 1 << 16
+"""Rows worked on at a time, so that what lies between stays in the cache."""
+
+
 @dataclass(frozen=True)
 class Counts:
     """Distinct pairs of items with what became of their votes.
@@ -122,31 +126,55 @@ class Votes:
         if n * n <= max(len(self), 1 << 14):
             pair, won = self._table_counts(n)
         else:
-            swapped = self.left > self.right
-            low = np.minimum(self.left, self.right).astype(np.int64)
+            pair, won = _sorted_counts(self._keys(n), self.weight)
+        low = pair // n
+        return Counts(self.items, low.astype(np.int32), (pair - low * n).astype(np.int32), won)
+
+    def _keys(self, n: int) -> NDArray[Any]:
+        """(low item * n + high item) * 4 + outcome seen from the low item [N], in the smallest type that holds it."""
+        key = np.empty(len(self), dtype=np.uint32 if 4 * n * n < 1 << 32 else np.int64)
+        for block in _blocks(len(self)):
+            left, right, outcome = self.left[block], self.right[block], self.outcome[block]
             # Swapping the sides exchanges the first two outcomes.
-            outcome = self.outcome ^ (swapped & (self.outcome < TIE))
-            pair, won = _sorted_counts((low * n + np.maximum(self.left, self.right)) * 4 + outcome, self.weight)
-        return Counts(self.items, (pair // n).astype(np.int32), (pair % n).astype(np.int32), won)
+            outcome = outcome ^ ((left > right) & (outcome < TIE))
+            part = np.minimum(left, right).astype(key.dtype)
+            part *= n
+            part += np.maximum(left, right).astype(key.dtype)
+            part *= 4
+            part += outcome.astype(key.dtype)
+            key[block] = part
+        return key
 
     def _table_counts(self, n: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Distinct pairs and their counts [m, 4] by way of a table of all pairs: for few items met often."""
-        key = (self.left.astype(np.int64) * n + self.right) * 4 + self.outcome
-        every = np.bincount(key, weights=self.weight, minlength=4 * n * n).reshape(n, n, 4).astype(np.float64)
+        key = np.empty(len(self), dtype=np.int64)
+        for block in _blocks(len(self)):
+            part = self.left[block].astype(np.int64)
+            part *= n
+            part += self.right[block]
+            part *= 4
+            part += self.outcome[block]
+            key[block] = part
+        every = np.bincount(key, weights=self.weight, minlength=4 * n * n).reshape(n * n, 4)
         low, high = np.triu_indices(n, 1)
-        won = every[low, high] + every[high, low][:, [RIGHT, LEFT, TIE, BOTH_BAD]]
-        met = won.any(1)
-        return (low * n + high)[met], np.asfortranarray(won[met])
+        pair = low * n + high
+        won = np.empty((len(pair), 4), order="F")
+        for outcome, swapped in ((LEFT, RIGHT), (RIGHT, LEFT), (TIE, TIE), (BOTH_BAD, BOTH_BAD)):
+            won[:, outcome] = every[pair, outcome] + every[high * n + low, swapped]
+        met = won.sum(1) > 0 if self.weight is None else won.any(1)
+        return (pair, won) if met.all() else (pair[met], np.asfortranarray(won[met]))
 
 
-def _sorted_counts(
-    key: NDArray[np.int64], weight: NDArray[np.float64] | None
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _blocks(n: int) -> list[slice]:
+    return [slice(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK)]
+
+
+def _sorted_counts(key: NDArray[Any], weight: NDArray[np.float64] | None) -> tuple[NDArray[Any], NDArray[np.float64]]:
     """Distinct pairs and their counts [m, 4] from pair * 4 + outcome, by sorting: for many items met rarely."""
     if weight is None:
-        key = np.sort(key)
+        key.sort()
         starts = np.flatnonzero(np.concatenate(([True], key[1:] != key[:-1])))
-        distinct, count = key[starts], np.diff(np.append(starts, len(key))).astype(np.float64)
+        distinct, count = key[starts], np.diff(starts, append=len(key)).astype(np.float64)
     else:
         distinct, inverse = np.unique(key, return_inverse=True)
         count = np.bincount(inverse, weights=weight).astype(np.float64)
@@ -154,7 +182,11 @@ def _sorted_counts(
     fresh = np.concatenate(([True], pairs[1:] != pairs[:-1])) if len(pairs) else np.zeros(0, bool)
     # Column by column, as every user of it works.
     won = np.zeros((int(fresh.sum()), 4), order="F")
-    won[np.cumsum(fresh) - 1, distinct & 3] = count
+    place, said = np.cumsum(fresh, dtype=np.int32), distinct & 3
+    place -= 1
+    for outcome in range(4):
+        here = said == outcome
+        won[place[here], outcome] = count[here]
     return pairs[fresh], won
 
 
@@ -166,15 +198,24 @@ def encoded(values: pl.Series) -> tuple[list[str], NDArray[np.int32]]:
     """
     # Physical codes are places in a store that other columns may share, so they are mapped to our own.
     physical = values.cast(pl.Categorical).to_physical()
-    known = np.flatnonzero(physical.is_not_null()) if physical.null_count() else slice(None)
-    codes = physical.drop_nulls().to_numpy() if physical.null_count() else physical.to_numpy()
-    first = np.full(int(codes.max()) + 1 if len(codes) else 0, -1, dtype=np.int64)
-    first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)
-    seen = np.flatnonzero(first >= 0)
-    distinct = values.drop_nulls().gather(first[seen]) if physical.null_count() else values.gather(first[seen])
+    if physical.null_count():
+        known = np.flatnonzero(physical.is_not_null())
+        names, codes = encoded(values.drop_nulls())
+        out = np.full(len(values), -1, dtype=np.int32)
+        out[known] = codes
+        return names, out
+    codes = physical.to_numpy()
+    row = np.full(int(codes.max()) + 1 if len(codes) else 0, -1, dtype=np.int64)
+    for block in _blocks(len(codes)):
+        row[codes[block]] = np.arange(block.start, block.stop)
+        if row.min() >= 0:
+            break
+    seen = np.flatnonzero(row >= 0)
+    distinct = values.gather(row[seen])
     order = distinct.arg_sort().to_numpy()
-    place = np.empty(len(first), dtype=np.int32)
+    place = np.empty(len(row), dtype=np.int32)
     place[seen[order]] = np.arange(len(order), dtype=np.int32)
-    out = np.full(len(values), -1, dtype=np.int32)
-    out[known] = place[codes]
+    out = np.empty(len(values), dtype=np.int32)
+    for block in _blocks(len(codes)):
+        np.take(place, codes[block], out=out[block], mode="clip")
     return distinct.gather(order).to_list(), out
