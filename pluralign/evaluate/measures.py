@@ -21,7 +21,7 @@ from pluralign.evaluate.figures import (
 )
 from pluralign.evaluate.slices import SIDES, longer_sides, quarters
 
-LAYOUT = 4
+LAYOUT = 5
 """Of evaluation/NAME.json. Raised when names in it change, so that an old file is told from a damaged one."""
 
 REWARD, RATIO_MEAN = "implicit reward", "mean log-ratio"
@@ -85,7 +85,11 @@ class Pairs:
         return rankings
 
     def measure(self, seed: int = 0) -> dict[str, Any]:
-        """Accuracy by every ranking, paired differences, calibration, margin and displacement of these self."""
+        """Accuracy by every ranking, paired differences, calibration, margins, displacement, difficulty, length.
+
+        difficulty: log-prob of the other response minus the preferred one's under the reference, over the response and
+        a token (Chen et al. 2024); positive where training has to turn the reference's ranking round.
+        """
         rankings, clusters = self.rankings, self.clusters
         right = {name: preferred(margins) for name, (margins, _) in rankings.items()}
         drift, margin = self.logp - self.ref_logp, _gap(self.reward)
@@ -105,6 +109,22 @@ class Pairs:
                 "rejected": mean(drift[:, 1], clusters, seed).as_dict(),
                 "chosen_fell": share((drift[:, 0] < 0).astype(float), clusters).as_dict(),
             },
+            "difficulty": {
+                "nats": mean(-_gap(self.ref_logp), clusters, seed).as_dict(),
+                "mean": mean(-_gap(self.ref_logp / self.length), clusters, seed).as_dict(),
+            },
+            "longer": self._longer(),
+        }
+
+    def _longer(self) -> dict[str, Any]:
+        """How often people, and the reward, prefer the longer of two responses of unlike length (in characters)."""
+        longer = np.sign(_gap(self.characters))
+        unlike = longer != 0
+        if not unlike.any():
+            return {}
+        sides = {"people": longer, "reward": longer * _gap(self.reward), "reference": longer * _gap(self.ref_logp)}
+        return {
+            name: share(preferred(values[unlike]), self.clusters[unlike]).as_dict() for name, values in sides.items()
         }
 
 

@@ -27,6 +27,10 @@ CURVES = (
     ("logps/chosen", "logps/rejected"),
     ("kl",),
     ("displacement/chosen", "displacement/rejected"),
+    ("ranking/accuracies", "ranking/accuracies_per_token"),
+    ("rewards/longer",),
+    ("gradients/chosen", "gradients/rejected"),
+    ("gradients/log_ratio",),
 )
 """Metrics over steps; those named together share a scale, so that they can be compared."""
 
@@ -106,8 +110,10 @@ def _described(run: Run, name: str, evaluation: str) -> dict[str, Any]:
         missing = f"No evaluation is called {evaluation}; there are: {', '.join(evaluations)} (--evaluation)."
     if figures is not None:
         # What single responses do not give, and what evaluate may leave out.
-        for part, nothing in (("generations", None), ("calibration", None), ("margins", None), ("idealised", {})):
-            figures.setdefault(part, nothing)
+        for part in ("generations", "calibration", "margins", "difficulty"):
+            figures.setdefault(part, None)
+        for part in ("idealised", "longer"):
+            figures.setdefault(part, {})
     return {
         "name": name,
         "objective": config["objective"],

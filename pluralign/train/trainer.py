@@ -26,7 +26,7 @@ from pluralign.policy.logprobs import logprobs
 from pluralign.policy.statistics import Reference
 from pluralign.train.batches import Examples, batch_of, policy_batch, unscored
 from pluralign.train.memory import Memory
-from pluralign.train.metrics import NAMES, Tally, add_metrics
+from pluralign.train.metrics import NAMES, Tally, add_metrics, add_slopes
 from pluralign.train.scorer import Scorer, with_random, without_dropout
 
 STATE = "objective_state.json"
@@ -117,6 +117,7 @@ class PolicyTrainer(Trainer):
             loss = slope - slope.detach() + self._step_loss
         else:
             loss = batch.mean(self.objective(batch, **self.options))
+        add_slopes(self.tally, batch, loss)
         # Gradients are averaged over processes; the step's mean is a sum over them.
         loss = loss * self.accelerator.num_processes
         with torch.no_grad():

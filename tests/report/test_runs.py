@@ -76,6 +76,12 @@ FIGURES: dict[str, Any] = {
     },
     "margins": {"counts": [100, 300], "edges": [-1.0, 0.0, 1.0], "mean": number(0.4, 0.3, 0.5)},
     "displacement": DISPLACEMENT,
+    "difficulty": {"nats": number(4.2, 3.9, 4.5), "mean": number(0.12, 0.1, 0.14)},
+    "longer": {
+        "people": number(0.61, 0.56, 0.66),
+        "reward": number(0.72, 0.67, 0.77),
+        "reference": number(0.2, 0.1, 0.3),
+    },
     "idealised": {"90% agree": {"accuracy": number(0.77, 0.73, 0.81), "gap": number(0.22, 0.17, 0.27)}},
     "slices": [
         {

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 def selective_dpo(feedback: Feedback, values: Array, *, keep: float = 0.5, ordered: bool = True) -> Feedback:
     """The share `keep` of rows whose values [N] are lowest; ordered: lowest first, else in the order they had.
 
-    With `pluralign.train.difficulty` as values: pairs too hard for a model of this size are left out, and training in
-    the order given (`train_sampling_strategy="sequential"`) goes from easy to hard. With `pluralign.policy.ches` as
-    values: pairs that would make the preferred response less likely are left out. Rows whose value is not a number go.
+    With `pluralign.evaluate.difficulty` as values: pairs too hard for a model of this size are left out, and training
+    in the order given (`train_sampling_strategy="sequential"`) goes from easy to hard. With `pluralign.evaluate.ches`
+    as values: pairs that would make the preferred response less likely are left out. Rows without a number go.
 
     Use it where some labels are wrong, or above the model.
     Source: Gao et al. 2025, Principled Data Selection for Alignment: The Hidden Risks of Difficult Examples (arXiv
