@@ -106,8 +106,10 @@ def add_slopes(tally: Tally, batch: PolicyBatch, loss: torch.Tensor) -> None:
     """
     if not loss.requires_grad or not batch.logp.requires_grad:
         return
-    (slope,) = torch.autograd.grad(loss, batch.logp, retain_graph=True, allow_unused=True)
-    if slope is None:
+    slopes: tuple[torch.Tensor | None, ...] = torch.autograd.grad(
+        loss, batch.logp, retain_graph=True, allow_unused=True
+    )
+    if (slope := slopes[0]) is None:
         return
     row = torch.ones_like(batch.logp[:, 0]) if batch.weight is None else batch.weight
     # Per row, not as the row's share of the step.
