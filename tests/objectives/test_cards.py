@@ -68,19 +68,7 @@ ELSEWHERE = {
     "flex_dpo": ["objectives:flex_dpo", "evaluate.diagnostics:gradient_ratio"],
 }
 
-TO_COME = {
-    *(
-        "sparse_po",
-        "flex_dpo",
-        "spo_selfsup",
-        "curry_dpo",
-        "selective_dpo",
-        "ches",
-        "learning_dynamics",
-        "mode_seeking",
-    ),
-    *("prefix_sharing", "padding_free", "fused_logprob"),
-}
+TO_COME = {"sparse_po", "spo_selfsup", "curry_dpo", "selective_dpo"}
 
 
 def places(card: str) -> list[str]:

@@ -532,7 +532,7 @@ def test_an_evaluation_of_another_name_and_one_without_samples(tmp_path):
         (lambda run: (run, run), "named twice"),
         (lambda run: (), "at least one run"),
         (lambda run: (run.path / "model",), "no config.json"),
-        (lambda run: ((run.path / "metrics.jsonl").write_text('{"step": 1, "lo'), run)[1:], "damaged"),
+        (lambda run: ((run.path / "metrics.jsonl").write_text('{"step": 1, "lo\n{}\n'), run)[1:], "damaged"),
         (lambda run: ((run.path / "evaluation" / "heldout.json").write_text("{"), run)[1:], "damaged"),
         (lambda run: ((run.path / "config.json").write_text("{"), Run(run.path))[1:], "damaged"),
     ],
