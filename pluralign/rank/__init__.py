@@ -3,6 +3,7 @@
 from pluralign._callable import make_callable
 from pluralign.rank.bradley_terry import BradleyTerry
 from pluralign.rank.committee import Committee, biased_rankings, committee
+from pluralign.rank.crowd import Crowd
 from pluralign.rank.cyclicity import CyclicityTest, cyclicity_test
 from pluralign.rank.elo import Elo
 from pluralign.rank.glicko2 import Glicko2
@@ -32,6 +33,7 @@ __all__ = [
     "BradleyTerry",
     "Committee",
     "Counts",
+    "Crowd",
     "CyclicityTest",
     "Elo",
     "Glicko2",
