@@ -12,12 +12,15 @@ from pluralign.rank.leaderboard import Leaderboard
 from pluralign.rank.linear_copeland import LinearRanking, leximax_copeland
 from pluralign.rank.lottery import maximal_lottery
 from pluralign.rank.mallows import Mallows
+from pluralign.rank.measurements import rank_measurements
 from pluralign.rank.mixture import Mixture
 from pluralign.rank.newton import NotConverged
 from pluralign.rank.pairwise import Pairwise
 from pluralign.rank.plackett_luce import PlackettLuce
 from pluralign.rank.ranking import rank
 from pluralign.rank.rankings import Rankings
+from pluralign.rank.relative_confidence import matchups, relative_confidence, selective_auc
+from pluralign.rank.robust_pca import RobustPCA
 from pluralign.rank.social_choice import SocialChoice, social_choice
 from pluralign.rank.trueskill import TrueSkill
 from pluralign.rank.uniform_phantom import uniform_phantom
@@ -46,6 +49,7 @@ __all__ = [
     "Pairwise",
     "PlackettLuce",
     "Rankings",
+    "RobustPCA",
     "SocialChoice",
     "TrueSkill",
     "Votes",
@@ -54,8 +58,12 @@ __all__ = [
     "committee",
     "cyclicity_test",
     "leximax_copeland",
+    "matchups",
     "maximal_lottery",
     "rank",
+    "rank_measurements",
+    "relative_confidence",
+    "selective_auc",
     "social_choice",
     "uniform_phantom",
     "win_rates",

@@ -50,7 +50,11 @@ def frame_of(data: Any) -> tuple[pl.DataFrame | None, str]:
     if isinstance(data, pl.DataFrame):
         return data, "frame"
     if isinstance(data, Mapping):
-        return pl.DataFrame(data), "columns"
+        try:
+            return pl.DataFrame(data), "columns"
+        except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
+            what = str(error).partition("\n")[0]
+            raise FeedbackError(f"columns have equal lengths and values of one kind each: {what}") from None
     if isinstance(data, (str, Path)):
         path = Path(data)
         suffix = (path.with_suffix("") if path.suffix == ".gz" else path).suffix.lower()
