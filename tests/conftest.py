@@ -1,5 +1,6 @@
 """Fixtures shared by all tests."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -14,3 +15,9 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the real data sets are not at {folder} (set PLURALIGN_SHARED to the folder that holds data/)")
     return folder
+
+
+def pytest_collection_finish() -> None:
+    """The trainer collects garbage before every run; it need not walk all that was imported and collected."""
+    gc.collect()
+    gc.freeze()
