@@ -18,6 +18,10 @@ class OptionError(PluralignError):
     """An option is unknown, out of bounds, or not used by what it was given to."""
 
 
+class OutputError(PluralignError):
+    """A result cannot be written where it was asked for."""
+
+
 class MissingInput(PluralignError):
     """An objective was given a batch that lacks something it declared it needs."""
 

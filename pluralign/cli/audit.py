@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pluralign.cli._options import Columns, Format, Strict, columns_mapping
+from pluralign.cli._options import Against, Columns, Format, Strict, load, load_against, say, spare
 
 
 def audit(
@@ -22,6 +22,7 @@ def audit(
         str | None,
         typer.Option(help="Tokenizer (name or folder) to count lengths with; words between blanks without one."),
     ] = None,
+    against: Against = None,
     format: Format = None,
     columns: Columns = None,
     strict: Strict = False,
@@ -33,23 +34,29 @@ def audit(
     import pyarrow as pa
     from rich.console import Console
 
-    from pluralign.feedback import Feedback, read
+    from pluralign.feedback import Feedback
     from pluralign.feedback.audit.tokens import tokenizer_of
+    from pluralign.feedback.storage import check_place
 
     console = Console(stderr=True)
-    parts = [read(one, format, columns_mapping(columns), strict=strict) for one in source]
-    for part in parts:
-        console.print(str(part.report), markup=False, highlight=False)
+    data = out.with_suffix(".json")
+    spare(source, out, data)
+    check_place(out)
+    check_place(data)
     tokenize = tokenizer_of(tokenizer) if tokenizer else None
+    parts = [load(one, format, columns, strict, console) for one in source]
+    others = load_against(against, console)
     tables = [part.table.replace_schema_metadata(None) for part in parts]
     feedback = parts[0] if len(parts) == 1 else Feedback(pa.concat_tables(tables))
     with console.status("audit") as status:
         result = feedback.audit(
             max_length=max_length,
             tokenize=tokenize,
+            against=others,
             unit=f"tokens of {tokenizer}" if tokenizer else None,
             progress=lambda step: status.update(f"audit: {step}"),
         )
     Console().print(result.table())
-    page, data = result.to_html(out), result.to_json(out.with_suffix(".json"))
-    console.print(f"wrote {page} and {data}", markup=False, highlight=False)
+    result.to_html(out)
+    result.to_json(data)
+    say(console, f"wrote {out} and {data}")

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from pluralign.cli._options import Columns, Format, Strict, columns_mapping
+from pluralign.cli._options import Columns, Format, Strict, load, say, spare
+from pluralign.errors import FeedbackError, OptionError
+
+KINDS = ("pairs", "binarized", "rankings", "votes", "unpaired", "ratings")
 
 
 def convert(
     source: Annotated[str, typer.Argument(help="File, folder or hub name to read.")],
-    out: Annotated[Path, typer.Argument(help="Where to write: .parquet, .jsonl or .jsonl.gz.")],
+    out: Annotated[
+        Path,
+        typer.Argument(help="Where to write: .parquet, .jsonl, .jsonl.gz, or .soc, .soi, .toc, .toi (PrefLib)."),
+    ],
     format: Format = None,
     columns: Columns = None,
     to: Annotated[str | None, typer.Option(help="Format to write; our own record by default.")] = None,
-    kind: Annotated[
-        str | None, typer.Option("--as", help="Convert the feedback: pairs, rankings, votes, unpaired or ratings.")
+    kind: Annotated[str | None, typer.Option("--as", help=f"Convert the feedback: {', '.join(KINDS)}.")] = None,
+    aspect: Annotated[
+        str | None, typer.Option(help="With --as pairs, binarized or rankings: the rating that orders responses.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="With --as binarized: the seed of the draw; 0 by default.")] = None,
+    without: Annotated[
+        str | None, typer.Option(help="Fields to leave behind, with commas between: annotator,meta.")
     ] = None,
     strict: Strict = False,
 ) -> None:
@@ -27,18 +38,31 @@ def convert(
     """
     from rich.console import Console
 
-    from pluralign.errors import OptionError
-    from pluralign.feedback import read
+    from pluralign.feedback.write import writer
 
+    options = _options(kind, aspect, seed)
+    spare([source], out)
+    writer(out, to)
     console = Console(stderr=True)
-    feedback = read(source, format, columns_mapping(columns), strict=strict)
-    console.print(str(feedback.report), markup=False, highlight=False)
+    feedback = load(source, format, columns, strict, console)
     if kind is not None:
-        if kind not in ("pairs", "rankings", "votes", "unpaired", "ratings"):
-            raise OptionError(f"--as {kind}: not one of pairs, rankings, votes, unpaired, ratings")
-        feedback = getattr(feedback, kind)()
+        feedback = getattr(feedback, kind)(**options)
         step = feedback.history[-1]
         left_out = ", ".join(f"{n:,} {why}" for why, n in step["left_out"].items()) or "nothing"
-        console.print(f"as {kind}: {step['rows_in']:,} rows became {step['rows_out']:,}; left out: {left_out}")
+        say(console, f"as {kind}: {step['rows_in']:,} rows became {step['rows_out']:,}; left out: {left_out}")
+        if not len(feedback):
+            raise FeedbackError(f"{source}: nothing is left as {kind} ({left_out}); choose another --as")
+    if without is not None:
+        feedback = feedback.without(*(name.strip() for name in without.split(",")))
     feedback.write(out, to)
-    console.print(f"wrote {len(feedback):,} rows to {out}")
+    say(console, f"wrote {len(feedback):,} rows to {out}")
+
+
+def _options(kind: str | None, aspect: str | None, seed: int | None) -> dict[str, Any]:
+    if kind is not None and kind not in KINDS:
+        raise OptionError(f"--as {kind}: not one of {', '.join(KINDS)}")
+    if aspect is not None and kind not in ("pairs", "binarized", "rankings"):
+        raise OptionError("--aspect needs --as pairs, binarized or rankings; nothing else is ordered by a rating")
+    if seed is not None and kind != "binarized":
+        raise OptionError("--seed needs --as binarized; nothing else is drawn")
+    return {key: value for key, value in (("aspect", aspect), ("seed", seed)) if value is not None}

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pluralign.cli._options import Columns, Format, Strict, columns_mapping
+from pluralign.cli._options import Against, Columns, Format, Strict, load, load_against, say, spare
 
 
 def filter(
@@ -21,6 +21,7 @@ def filter(
     tokenizer: Annotated[
         str | None, typer.Option(help="Tokenizer (name or folder) that the limit counts with.")
     ] = None,
+    against: Against = None,
     format: Format = None,
     columns: Columns = None,
     strict: Strict = False,
@@ -32,24 +33,29 @@ def filter(
     from rich.console import Console
 
     from pluralign.errors import OptionError
-    from pluralign.feedback import read
     from pluralign.feedback.audit.tokens import tokenizer_of
+    from pluralign.feedback.filter import check_names
+    from pluralign.feedback.write import writer
 
     names = [name.strip() for name in drop.split(",") if name.strip()]
     if "over-max-length" in names and max_length is None:
         raise OptionError("--drop over-max-length needs --max-length")
+    if ("contaminated" in names) != bool(against):
+        raise OptionError("--drop contaminated and --against go together; give both or neither")
     other = dropped or out.with_name(f"{out.name.split('.', 1)[0]}.dropped.{out.name.split('.', 1)[-1]}")
-    if other == out:
-        raise OptionError(f"--dropped and OUT are both {out}; give two files")
+    if not names:
+        raise OptionError("--drop names no finding; give one or more, for example --drop contradiction,duplicate-pair")
+    check_names(names)
+    spare([source], out, other)
+    writer(out, "pluralign")
+    writer(other, "pluralign")
     console = Console(stderr=True)
-    feedback = read(source, format, columns_mapping(columns), strict=strict)
-    console.print(str(feedback.report), markup=False, highlight=False)
-    report = feedback.audit(max_length=max_length, tokenize=tokenizer_of(tokenizer) if tokenizer else None)
+    tokenize = tokenizer_of(tokenizer) if tokenizer else None
+    feedback = load(source, format, columns, strict, console)
+    report = feedback.audit(max_length=max_length, tokenize=tokenize, against=load_against(against, console))
     kept, gone = feedback.filter(*names, audit=report)
     for name, n in kept.history[-1]["drop"].items():
-        console.print(f"{name}: {n:,} rows", markup=False, highlight=False)
+        say(console, f"{name}: {n:,} rows")
     kept.write(out)
     gone.write(other)
-    console.print(
-        f"kept {len(kept):,} rows in {out}; dropped {len(gone):,} into {other}", markup=False, highlight=False
-    )
+    say(console, f"kept {len(kept):,} rows in {out}; dropped {len(gone):,} into {other}")

@@ -109,10 +109,10 @@ def pairs(
             elif first == second and ties == "drop":
                 left_out["tie"] += 1
             else:
-                yield _pair(j, a, b, ranks=(1, 1) if first == second else (1, 2) if first < second else (2, 1))
+                yield ordered_pair(j, a, b, ranks=(1, 1) if first == second else (1, 2) if first < second else (2, 1))
 
     options = {"ties": ties, "equal_texts": equal_texts, "max_per_prompt": max_per_prompt, "aspect": aspect}
-    result = _converted(feedback, "pairs", {**options, "seed": seed}, distinct)
+    result = converted(feedback, "pairs", {**options, "seed": seed}, distinct)
     return result if max_per_prompt is None else _at_most(result, max_per_prompt, seed)
 
 
@@ -141,7 +141,7 @@ def rankings(feedback: Feedback, *, aspect: str | None = None) -> Feedback:
             whole = replace(group[0], responses=tuple(j.responses[0] for j in group), positions=None, id=None)
             yield replace(whole, ranks=_ranks_from_ratings(whole, aspect))
 
-    return _converted(feedback, "rankings", {"aspect": aspect}, rows, grouped)
+    return converted(feedback, "rankings", {"aspect": aspect}, rows, grouped)
 
 
 def votes(feedback: Feedback) -> Feedback:
@@ -156,7 +156,7 @@ def votes(feedback: Feedback) -> Feedback:
             named = tuple(Response(model=r.model or r.id, ratings=r.ratings) for r in j.responses)
             yield replace(j, prompt=(), responses=named, prompt_id=prompt_key(j))
 
-    return _converted(feedback, "votes", {}, rows)
+    return converted(feedback, "votes", {}, rows)
 
 
 def unpaired(feedback: Feedback) -> Feedback:
@@ -184,7 +184,7 @@ def unpaired(feedback: Feedback) -> Feedback:
                 best = rank == min(r for r in j.ranks if r is not None)
                 yield replace(_single(j, place), thumb=best)
 
-    return _converted(feedback, "unpaired", {}, rows)
+    return converted(feedback, "unpaired", {}, rows)
 
 
 def ratings(feedback: Feedback) -> Feedback:
@@ -197,7 +197,7 @@ def ratings(feedback: Feedback) -> Feedback:
             else:
                 left_out["a response without a rating"] += 1
 
-    return _converted(feedback, "ratings", {}, rows)
+    return converted(feedback, "ratings", {}, rows)
 
 
 def prompt_key(j: Judgement) -> str:
@@ -228,10 +228,10 @@ def _ranks_from_ratings(j: Judgement, aspect: str | None) -> tuple[int | None, .
 
 def _preferred_first(j: Judgement) -> Judgement:
     lead = j.strength if j.strength is not None else (j.probability or 0.0) - 0.5
-    return j if lead >= 0 else _pair(j, 1, 0, ranks=None)
+    return j if lead >= 0 else ordered_pair(j, 1, 0, ranks=None)
 
 
-def _pair(j: Judgement, a: int, b: int, ranks: tuple[int, int] | None) -> Judgement:
+def ordered_pair(j: Judgement, a: int, b: int, ranks: tuple[int, int] | None) -> Judgement:
     """Responses a and b of a judgement, the preferred one first, with what the row says of the two of them alone."""
     if ranks == (2, 1):
         a, b, ranks = b, a, (1, 2)
@@ -293,13 +293,14 @@ def _at_most(result: Feedback, limit: int, seed: int) -> Feedback:
     return type(limited)(limited.table, report=limited.report, history=limited.history)
 
 
-def _converted(
+def converted(
     feedback: Feedback,
     name: str,
     options: dict[str, Any],
     rows: Rows,
     at_end: Callable[[Counter[str]], Iterable[Judgement]] = lambda _: (),
 ) -> Feedback:
+    """What `rows` makes of each judgement, and `at_end` after the last; the step and its counts are recorded."""
     left_out: Counter[str] = Counter()
     step: dict[str, Any] = {"conversion": name, "options": options, "rows_in": len(feedback)}
     count = 0

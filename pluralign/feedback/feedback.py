@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import gzip
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,14 +12,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pluralign.errors import BadRow, FeedbackError
-from pluralign.feedback import audit, convert, filter, split
+from pluralign.errors import FeedbackError
+from pluralign.feedback import audit, binarize, convert, filter, split, write
 from pluralign.feedback.audit import Audit
 from pluralign.feedback.fingerprint import fingerprint
-from pluralign.feedback.formats import formats
 from pluralign.feedback.record import SCHEMA, Judgement, from_row
 from pluralign.feedback.report import ReadReport
-from pluralign.feedback.storage import build_table, in_batches, parquet_table, whole_file
+from pluralign.feedback.storage import build_table, in_batches, parquet_table
 
 if TYPE_CHECKING:
     import datasets
@@ -153,8 +151,13 @@ class Feedback:
         return self._rows(self.table.filter(pa.array(np.asarray(mask, dtype=bool))))
 
     def without(self, *names: str) -> Feedback:
-        """The same rows with these columns emptied, so that nothing uses them."""
+        """The same rows with these columns emptied, so that nothing uses them.
+
+        Raises `FeedbackError` for a name that no column has.
+        """
         table = self.table
+        if strange := [name for name in names if name not in SCHEMA.names]:
+            raise FeedbackError(f"there is no field '{strange[0]}' to empty; the fields are {', '.join(SCHEMA.names)}")
         for name in names:
             place = SCHEMA.get_field_index(name)
             table = table.set_column(place, SCHEMA.field(name), pa.nulls(len(self), SCHEMA.field(name).type))
@@ -191,6 +194,10 @@ class Feedback:
         """Ratings as rankings, per annotator and prompt; see `convert.rankings`."""
         return convert.rankings(self, aspect=aspect)
 
+    def binarized(self, *, aspect: str = "overall", seed: int = 0) -> Feedback:
+        """The best rated response of each row over a drawn other one; see `binarize.binarized`."""
+        return binarize.binarized(self, aspect=aspect, seed=seed)
+
     def votes(self) -> Feedback:
         """Pairs between named producers, without texts; see `convert.votes`."""
         return convert.votes(self)
@@ -216,40 +223,12 @@ class Feedback:
         return split.split(self, test, by=by, seed=seed)
 
     def write(self, path: str | Path, format: str | None = None) -> Path:
-        """Write to `.parquet`, or to `.jsonl` (`.jsonl.gz`), the latter in any format that can be written.
+        """Write to `.parquet` or `.jsonl` (`.jsonl.gz`), in any format that can be written; PrefLib to its own endings.
 
         Written to a temporary file first, then renamed. Raises `FeedbackError` naming the first row that the format
         cannot express; nothing is then written.
         """
-        path = Path(path)
-        if path.suffix == ".parquet" and format is None:
-            with whole_file(path) as temporary:
-                pq.write_table(self.table, temporary, compression="zstd")
-            return path
-        if not path.name.endswith((".jsonl", ".jsonl.gz", ".parquet")):
-            raise FeedbackError(f"{path}: feedback is written as .parquet, .jsonl or .jsonl.gz; change the ending")
-        fmt = formats().get(format or "pluralign")
-        if fmt is None or fmt.write is None:
-            writable = ", ".join(name for name, f in formats().items() if f.write)
-            raise FeedbackError(f"cannot write '{format}'; formats that can be written are {writable}")
-        rows = (self._written(j, i, fmt.write, fmt.name) for i, j in enumerate(self, start=1))
-        with whole_file(path) as temporary:
-            if path.suffix == ".parquet":
-                pq.write_table(pa.Table.from_pylist(list(rows)), temporary, compression="zstd")
-            else:
-                opener = gzip.open if path.suffix == ".gz" else open
-                with opener(temporary, "wt", encoding="utf-8") as file:
-                    for row in rows:
-                        file.write(json.dumps(row, ensure_ascii=False) + "\n")
-        return path
-
-    @staticmethod
-    def _written(j: Judgement, row: int, write: Any, name: str) -> dict[str, Any]:
-        try:
-            fields: dict[str, Any] = write(j)
-        except BadRow as error:
-            raise FeedbackError(f"row {row} cannot be written as {name}: {error}") from None
-        return fields
+        return write.write(self, path, format)
 
     def __repr__(self) -> str:
         n = len(self)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +20,7 @@ ROW_FINDINGS = (
     "both-bad",
     "broken-encoding",
     "constant-annotator",
+    "contaminated",
     "contradiction",
     "cyclic-triad",
     "disagreement",
@@ -48,6 +50,9 @@ ROW_FINDINGS = (
 )
 """Findings that point at rows. A name that is here but not in an audit found nothing and drops nothing."""
 
+FILE_FINDINGS = ("agreement", "connected", "length", "no-finite-strength", "rating-agreement")
+"""Findings about the whole file, besides those that end in -wins."""
+
 
 def filter(feedback: Feedback, drop: Sequence[str], audit: Audit) -> tuple[Feedback, Feedback]:
     """Split feedback into (kept, dropped) by the findings of its audit that are named in `drop`.
@@ -64,6 +69,7 @@ def filter(feedback: Feedback, drop: Sequence[str], audit: Audit) -> tuple[Feedb
     >>> len(kept), [row.meta["dropped_by"] for row in dropped]
     (1, [['contradiction'], ['contradiction']])
     """
+    check_names(drop)
     table = feedback.table
     reasons: dict[int, list[str]] = {}
     counts: dict[str, int] = {}
@@ -84,15 +90,22 @@ def filter(feedback: Feedback, drop: Sequence[str], audit: Audit) -> tuple[Feedb
     return make(kept, report=feedback.report, history=history), make(dropped, report=feedback.report, history=history)
 
 
-def _rows(name: str, audit: Audit) -> list[int]:
-    found = [f for f in audit.findings if f.name == name]
-    if name not in ROW_FINDINGS:
-        if found or name.endswith("-wins"):
+def check_names(names: Iterable[str]) -> None:
+    """Raise `FeedbackError` for a name that no finding about rows has."""
+    for name in names:
+        if name in ROW_FINDINGS:
+            continue
+        if name in FILE_FINDINGS or name.endswith("-wins"):
             raise FeedbackError(
                 f"'{name}' is about the whole file and points at no rows; balance it or model it instead"
             )
-        raise FeedbackError(f"there is no finding '{name}'; rows can be dropped by {', '.join(ROW_FINDINGS)}")
-    return [int(row) for f in found for row in f.rows]
+        close = difflib.get_close_matches(name, ROW_FINDINGS, n=3)
+        hint = f"did you mean {' or '.join(close)}? " if close else ""
+        raise FeedbackError(f"there is no finding '{name}'; {hint}rows can be dropped by {', '.join(ROW_FINDINGS)}")
+
+
+def _rows(name: str, audit: Audit) -> list[int]:
+    return [int(row) for f in audit.findings if f.name == name for row in f.rows]
 
 
 def _with_reasons(table: pa.Table, reasons: list[list[str]]) -> pa.Table:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from pluralign.errors import BadRow, FeedbackError
 from pluralign.feedback.checks import check
+from pluralign.feedback.detect import best, choose, shown
 from pluralign.feedback.feedback import Feedback
-from pluralign.feedback.formats import Format, Record, Sample, formats
+from pluralign.feedback.folder import one_kind
+from pluralign.feedback.formats import Format, Record, Sample
 from pluralign.feedback.record import Judgement
 from pluralign.feedback.report import ReadReport
-from pluralign.feedback.source import Source, open_source
+from pluralign.feedback.source import ROW_SUFFIXES, Source, is_tabular, open_source
 
 
 def read(
@@ -41,8 +44,16 @@ def read(
     own = Feedback.from_own_parquet(opened.path) if format is None and not columns else None
     if own is not None:
         return own
-    sample = _renamed_sample(opened.sample(), columns or {})
-    chosen, why = choose(sample, format, opened.name)
+
+    def renamed(sample: Sample) -> Sample:
+        return _renamed_sample(sample, columns or {})
+
+    sample = opened.sample()
+    if format is None and not best(renamed(sample)):
+        _refuse_what_is_no_row(opened, sample)
+    chosen, why = choose(renamed(sample), format, opened.name)
+    if format is None and chosen.open is None and opened.path is not None and opened.path.is_dir():
+        opened.remarks += one_kind(opened.path, chosen, renamed)
     report = ReadReport(opened.name, chosen.name, why, strict=strict)
     feedback = Feedback.from_judgements(_judgements(opened, chosen, columns or {}, report), report=report)
     report.remarks = opened.remarks
@@ -51,26 +62,19 @@ def read(
     return feedback
 
 
-def choose(sample: Sample, name: str | None, source: str) -> tuple[Format, str]:
-    """The format to read with and why: the named one, or the one that recognises most of the sample."""
-    known = formats()
-    if name is not None:
-        if name not in known:
-            raise FeedbackError(f"there is no format '{name}'; known ones are {', '.join(known)}")
-        return known[name], "as asked"
-    found = [(fmt, *hit) for fmt in known.values() if (hit := fmt.detect(sample)) is not None]
-    if not found:
-        columns = ", ".join(sorted(sample.columns)) or "none"
+def _refuse_what_is_no_row(opened: Source, sample: Sample) -> None:
+    """Say why a source that no format knows has not one row that could be looked at."""
+    path = opened.path
+    if path is not None and not is_tabular(path):
+        what = "holds no files" if path.is_dir() else f"'{path.suffix}' files are not tables"
+        known = ", ".join(ROW_SUFFIXES)
         raise FeedbackError(
-            f"{source}: no known format fits (columns: {columns}); name one with --format ({', '.join(known)}) "
-            "or map its columns, for example --columns model_a=left,model_b=right,winner=choice"
+            f"{path}: {what} of rows; known ones are {known} (also .gz), or name the format with --format"
         )
-    best = max(confidence for _, confidence, _ in found)
-    winners = [(fmt, why) for fmt, confidence, why in found if confidence == best]
-    if len(winners) > 1:
-        names = " and ".join(fmt.name for fmt, _ in winners)
-        raise FeedbackError(f"{source}: fits {names} equally well; say which with --format")
-    return winners[0]
+    if b"\0" in sample.head and not sample.head.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+        raise FeedbackError(f"{path}: this is not text (it holds zero bytes); give a file of rows, or its right ending")
+    if not sample.records:
+        raise FeedbackError(opened.problem or f"{opened.name}: no rows; nothing to read")
 
 
 def _judgements(opened: Source, fmt: Format, columns: Mapping[str, str], report: ReadReport) -> Iterator[Judgement]:
@@ -149,6 +153,6 @@ def _renamed_sample(sample: Sample, columns: Mapping[str, str]) -> Sample:
         if sample.records and theirs not in sample.columns:
             raise FeedbackError(
                 f"{sample.records[0].source}: there is no column '{theirs}' to use as {ours}; "
-                f"its columns are {', '.join(sorted(sample.columns))}"
+                f"its columns are {shown(sample.columns)}"
             )
     return replace(sample, records=tuple(_renamed(r, columns) for r in sample.records)) if columns else sample

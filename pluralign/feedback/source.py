@@ -24,14 +24,19 @@ Reject = Callable[[str, int, BadRow], None]
 """Told of a row that cannot be read: source, row, why. Raises to stop the reading."""
 
 SAMPLE_ROWS = 50
-_ROW_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet")
+_MEND_ROW = "mend its separators, or a quote before it that is not closed"
+ROW_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet")
 
 
 class Source:
-    """Something that rows come from. `remarks` collects what was noticed about it as a whole (its encoding, say)."""
+    """Something that rows come from. `remarks` collects what was noticed about it as a whole (its encoding, say).
+
+    problem: after `sample`, what was wrong with the first row of it that could not be read.
+    """
 
     def __init__(self, name: str, records: Callable[[Reject], Iterable[Record]], path: Path | None = None) -> None:
         self.name, self.path, self.remarks = name, path, list[str]()
+        self.problem: str | None = None
         self._records = records
 
     def records(self, reject: Reject) -> Iterator[Record]:
@@ -47,8 +52,11 @@ class Source:
                     head = file.read(4096)
             except (EOFError, OSError, zlib.error):
                 head = b""
-        rows = itertools.islice(self.records(lambda *_: None), SAMPLE_ROWS) if is_tabular(self.path) else ()
+        rows = itertools.islice(self.records(self._first_problem), SAMPLE_ROWS) if is_tabular(self.path) else ()
         return Sample(self.path, head, tuple(rows))
+
+    def _first_problem(self, source: str, row: int, error: BadRow) -> None:
+        self.problem = self.problem or f"{source}, row {row}, {error}"
 
 
 def is_tabular(path: Path | None) -> bool:
@@ -56,15 +64,21 @@ def is_tabular(path: Path | None) -> bool:
     if path is None:
         return True
     if path.is_dir():
-        return any(_suffix(p) in _ROW_SUFFIXES for p in _inside(path))
-    return _suffix(path) in _ROW_SUFFIXES
+        return bool(files_inside(path)[0])
+    return _suffix(path) in ROW_SUFFIXES
 
 
 def open_source(source: Any) -> Source:
     """The `Source` behind a path, a frame, a data set, a hub name or an iterable of dicts."""
     if isinstance(source, (str, Path)):
         path = Path(source).expanduser()
-        if path.exists():
+        if not str(source):
+            raise FeedbackError("the name of the source is empty; give a file, a folder or a hub name")
+        try:
+            there = path.exists()
+        except OSError as error:  # a name too long for any file
+            raise FeedbackError(f"{str(path)[:80]}: cannot be looked up ({error.strerror}); check the path") from None
+        if there:
             return _from_path(path)
         if isinstance(source, str) and source.count("/") == 1 and not path.suffix:
             return _from_hub(source)
@@ -94,13 +108,19 @@ def open_source(source: Any) -> Source:
 
 def open_bytes(path: Path) -> io.BufferedReader | gzip.GzipFile:
     """The bytes of a file, unpacked when it is gzip (told by its first bytes, not by its name)."""
-    with path.open("rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
+    try:
+        with path.open("rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+    except PermissionError:
+        raise FeedbackError(f"{path}: may not be read; ask its owner for permission or copy it first") from None
     return gzip.open(path, "rb") if packed else path.open("rb")
 
 
 def open_text(path: Path) -> tuple[io.TextIOWrapper, str | None]:
-    """The text of a file, and a remark if it is not UTF-8 (it is then read as Latin-1, which no byte can break)."""
+    """The text of a file, and a remark if it is not UTF-8.
+
+    It is then read as UTF-16 where it begins with that encoding's mark, else as Latin-1, which no byte can break.
+    """
     encoding, remark, seen, errors = "utf-8-sig", None, 0, "strict"
     utf8 = codecs.getincrementaldecoder("utf-8")()
     try:
@@ -110,8 +130,9 @@ def open_text(path: Path) -> tuple[io.TextIOWrapper, str | None]:
                 seen += len(block)
     except UnicodeDecodeError as error:
         byte = error.object[error.start]
-        encoding = "latin-1"
-        remark = f"{path.name}: not UTF-8 (byte 0x{byte:02x} near offset {seen + error.start}); read as Latin-1"
+        marked = not seen and error.object[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        encoding, name, errors = ("utf-16", "UTF-16", "replace") if marked else ("latin-1", "Latin-1", "strict")
+        remark = f"{path.name}: not UTF-8 (byte 0x{byte:02x} near offset {seen + error.start}); read as {name}"
     except (EOFError, OSError, zlib.error):
         # Damaged packing, which the reading proper reports at the row where it breaks; what comes out may be no text.
         errors = "replace"
@@ -122,12 +143,11 @@ def _from_path(path: Path) -> Source:
     if path.is_file() and path.stat().st_size == 0:
         raise FeedbackError(f"{path}: the file is empty; nothing to read")
     if path.is_dir():
-        files = _inside(path)
+        files = files_inside(path)[0]
 
         def records(reject: Reject) -> Iterator[Record]:
             for file in files:
-                if _suffix(file) in _ROW_SUFFIXES:
-                    yield from _file_records(file, reject, source.remarks, str(file.relative_to(path)))
+                yield from _file_records(file, reject, source.remarks, str(file.relative_to(path)))
 
         source = Source(str(path), records, path)
         return source
@@ -135,8 +155,11 @@ def _from_path(path: Path) -> Source:
     return source
 
 
-def _inside(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
+def files_inside(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The files of rows in a folder and below, and the other files; hidden ones are in neither."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
+    rows = [p for p in files if _suffix(p) in ROW_SUFFIXES]
+    return rows, [p for p in files if _suffix(p) not in ROW_SUFFIXES]
 
 
 def _suffix(path: Path) -> str:
@@ -148,9 +171,9 @@ def _file_records(path: Path, reject: Reject, remarks: list[str], name: str) -> 
     if suffix == ".parquet":
         yield from _parquet(path, name)
         return
-    if suffix not in _ROW_SUFFIXES:
+    if suffix not in ROW_SUFFIXES:
         raise FeedbackError(
-            f"{path}: '{path.suffix}' files are not tables of rows; known ones are {', '.join(_ROW_SUFFIXES)} "
+            f"{path}: '{path.suffix}' files are not tables of rows; known ones are {', '.join(ROW_SUFFIXES)} "
             "(also .gz), or name the format with --format"
         )
     text, remark = open_text(path)
@@ -280,7 +303,7 @@ def _delimited(text: io.TextIOWrapper, name: str, reject: Reject) -> Iterator[Re
             continue
         if len(cells) != len(columns):
             problem = f"{len(cells)} cells under {len(columns)} column names"
-            reject(name, number, BadRow("ragged-row", field="(row)", problem=problem, remedy="mend its separators"))
+            reject(name, number, BadRow("ragged-row", field="(row)", problem=problem, remedy=_MEND_ROW))
             continue
         yield Record(name, number, dict(zip(columns, cells, strict=True)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pluralign.errors import OutputError
 from pluralign.feedback.record import SCHEMA, Judgement, to_batch
 
 BATCH_ROWS = 4096
@@ -70,18 +72,46 @@ def _mapped(batches: Iterable[pa.RecordBatch]) -> pa.Table:
 
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place only if the block ends well: nothing is written half."""
+    """A temporary path beside `path` that takes its place only if the block ends well: nothing is written half.
+
+    Raises `OutputError` where the place cannot be written.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    check_place(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written here ({error.strerror}); choose another place") from None
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENAMETOOLONG):
+            raise
+        raise OutputError(
+            f"{path}: could not be written ({error.strerror}); make room or choose another place"
+        ) from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_place(path: str | Path) -> None:
+    """Refuse a place where no file can be put, before long work is done for it; nothing is created.
+
+    Raises `OutputError` for a folder, and for a place inside a file or in a folder that cannot be written.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder; name a file in it")
+    above = next(p for p in path.absolute().parents if p.exists())
+    if not above.is_dir():
+        raise OutputError(f"{path}: {above} is a file and not a folder; choose another place")
+    if not os.access(above, os.W_OK):
+        raise OutputError(f"{path}: {above} may not be written to; choose another place")
 
 
 def _umask() -> int:

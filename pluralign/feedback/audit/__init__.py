@@ -6,19 +6,19 @@ which the page shows them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pyarrow as pa
 
-from pluralign.feedback.audit import annotators, consistency, duplicates, graph, splits, style, text
-from pluralign.feedback.audit.annotators import krippendorff
+from pluralign.feedback.audit import annotators, consistency, contamination, duplicates, graph, splits, style, text
+from pluralign.feedback.audit.agreement import cohen, fleiss, krippendorff
 from pluralign.feedback.audit.cells import Cells, cells
 from pluralign.feedback.audit.finding import SEVERITIES, Detail, Finding
 from pluralign.feedback.audit.result import Audit
 from pluralign.feedback.audit.sizes import sizes
 
-__all__ = ["Audit", "Detail", "Finding", "audit", "krippendorff"]
+__all__ = ["Audit", "Detail", "Finding", "audit", "cohen", "fleiss", "krippendorff"]
 
 
 def audit(
@@ -27,13 +27,15 @@ def audit(
     max_length: int | None = None,
     tokenize: text.Tokenize | None = None,
     unit: str | None = None,
+    against: Mapping[str, pa.Table] | None = None,
     progress: Callable[[str], None] = lambda step: None,
 ) -> Audit:
     """Look a table of `record.SCHEMA` over. Rows of several sources may be put together; they are then compared.
 
     max_length: report what this limit on prompt plus response would cut. tokenize: texts -> token ids, the unit of
     lengths; left out, lengths are counted in words between blanks, and the result says so. unit: what to call the
-    unit. progress: called with the name of each step.
+    unit. against: other files (name -> table), benchmarks above all, whose prompts the rows should not hold. progress:
+    called with the name of each step.
 
     >>> from pluralign.feedback.record import SCHEMA, Judgement, Response, text, to_batch
     >>> rows = [Judgement(text("2+2?"), (Response(text("4")), Response(text("4"))), ranks=(1, 2), id="a")]
@@ -60,6 +62,9 @@ def audit(
     found += duplicates.responses(laid, *reply)
     found += duplicates.pairs(laid, prompt[:2], reply[:2])
     found += splits.shared_prompts(laid, *prompt[:2])
+    if against:
+        progress("other files")
+        found += contamination.contaminated(laid, against)
     progress("style")
     found += style.style(laid, style.features(laid.responses))
     found += style.first_shown(laid)

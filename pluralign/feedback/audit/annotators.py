@@ -1,72 +1,18 @@
-"""Do annotators agree: Krippendorff's alpha, pairs of annotators, those who differ, those who always say the same."""
+"""Do annotators agree: as a crowd, two by two; those who differ; those who always say the same."""
 
 from __future__ import annotations
 
 import numpy as np
 import polars as pl
-from numpy.typing import ArrayLike, NDArray
 
+from pluralign.feedback.audit.agreement import cohen_of, fleiss, krippendorff, krippendorff_interval
 from pluralign.feedback.audit.cells import Cells
 from pluralign.feedback.audit.finding import Detail, Finding, percent, plural
-from pluralign.intervals import bootstrap, wilson
+from pluralign.intervals import wilson
 
 _ENOUGH = 10  # judgements below which nothing is said about one annotator
 _SHOWN = 30  # annotator pairs listed on the page
 _RING = 30  # votes on one question beyond which not every two are paired
-
-
-def krippendorff(units: ArrayLike, labels: ArrayLike, metric: str = "nominal") -> float:
-    """Krippendorff's alpha: 1 - observed / expected disagreement (Krippendorff 2004, ch. 11).
-
-    units [n], labels [n]: one entry a judgement; missing judgements are simply absent. metric "nominal" (labels of any
-    kind) or "interval" (numbers, squared difference). NaN where no unit has two judgements or all labels are equal.
-
-    >>> krippendorff([1, 1, 2, 2, 3, 3], ["a", "a", "b", "b", "a", "a"])
-    1.0
-    >>> round(krippendorff([1, 1, 2, 2, 3, 3, 4, 4], [1, 1, 2, 2, 3, 3, 1, 2]), 4)
-    0.6667
-    """
-    return _alpha(_unit_counts(units, labels, metric), metric)
-
-
-def krippendorff_interval(
-    units: ArrayLike, labels: ArrayLike, metric: str = "nominal", seed: int = 0
-) -> tuple[float, float]:
-    """95% interval of alpha: units resampled as a whole."""
-    counts = _unit_counts(units, labels, metric)
-    # Two thousand replicates of many units cost minutes and change no digit that is shown.
-    replicates = int(np.clip(4e7 / max(1, counts.size), 200, 2000))
-    return bootstrap(lambda c: _alpha(c, metric), counts, replicates=replicates, seed=seed)
-
-
-def _unit_counts(units: ArrayLike, labels: ArrayLike, metric: str) -> NDArray[np.float64]:
-    """[U, 1 + C] one line a unit of two or more judgements: its disagreement, then its values' part of the margins."""
-    _, unit = np.unique(np.asarray(units), return_inverse=True)
-    size = np.bincount(unit)
-    keep = size[unit] > 1
-    _, unit = np.unique(unit[keep], return_inverse=True)
-    m = np.bincount(unit).astype(np.float64)
-    if metric == "interval":
-        x = np.asarray(labels, dtype=np.float64)[keep]
-        total, square = np.bincount(unit, weights=x), np.bincount(unit, weights=x * x)
-        within = (2 * m * square - 2 * total**2) / np.maximum(m - 1, 1)
-        return np.column_stack((within, m, total, square))
-    _, label = np.unique(np.asarray(labels)[keep], return_inverse=True)
-    classes = int(label.max()) + 1 if len(label) else 0
-    table = np.bincount(unit * classes + label, minlength=len(m) * classes).reshape(len(m), classes).astype(np.float64)
-    within = (m**2 - (table**2).sum(1)) / np.maximum(m - 1, 1) if len(m) else m
-    return np.column_stack((within, table))
-
-
-def _alpha(counts: NDArray[np.float64], metric: str) -> float:
-    total = counts.sum(axis=0)
-    if metric == "interval":
-        n = total[1] if len(counts) else 0
-        expected = (2 * n * total[3] - 2 * total[2] ** 2) / (n - 1) if n > 1 else 0.0
-    else:
-        n = total[1:].sum()
-        expected = (n**2 - (total[1:] ** 2).sum()) / (n - 1) if n > 1 else 0.0
-    return float(1 - total[0] / expected) if expected > 1e-12 else float("nan")
 
 
 def agreement(cells: Cells, keyed: pl.DataFrame) -> list[Finding]:
@@ -92,9 +38,12 @@ def _choices(cells: Cells, votes: pl.DataFrame) -> list[Finding]:
     finding = Finding(
         "agreement",
         "warning" if not flat and alpha < 0.4 else "info",
-        f"Two annotators agree on {percent(same / of)} of what both judged ({plural(units, 'question')});"
-        " Krippendorff's"
-        f" alpha is {'not defined, as all answers are equal' if flat else f'{alpha:.3f}'}.",
+        f"Two annotators agree on {percent(same / of)} of what both judged ({plural(units, 'question')})"
+        + (
+            "; all answers are equal, so chance agreement cannot be told."
+            if flat
+            else f". Krippendorff's alpha is {alpha:.3f}, Fleiss' kappa {fleiss(votes['unit'], votes['said']):.3f}."
+        ),
         "Low alpha is noise or real difference of taste: see who differs, and consider a plural model before"
         " averaging.",
         same // 2,
@@ -117,19 +66,23 @@ def _by_pair(cells: Cells, votes: pl.DataFrame) -> list[Detail]:
     for gap in range(1, min(most, _RING)):
         right = left.select("unit", pl.col("at") - gap, pl.col("who").alias("other"), pl.col("said").alias("theirs"))
         met = left.join(right, on=["unit", "at"])
-        parts.append(
-            met.group_by("who", "other").agg(pl.len().alias("n"), (pl.col("said") == pl.col("theirs")).sum().alias("k"))
-        )
-    people = pl.concat(parts).group_by("who", "other").sum()
+        parts.append(met.group_by("who", "other", "said", "theirs").len("n"))
+    cases = pl.concat(parts).group_by("who", "other", "said", "theirs").sum()
+    alike = pl.when(pl.col("said") == pl.col("theirs")).then("n").otherwise(0)
+    people = cases.group_by("who", "other").agg(pl.col("n").sum(), alike.sum().alias("k"))
     names = cells.names("annotator")
     shown = people.sort("n", "who", "other", descending=[True, False, False]).head(_SHOWN)
     body = []
     for who, other, n, k in shown.rows():
         a, b = wilson(k, n)
-        body.append((names[who], names[other], n, percent(k / n), f"{percent(a)} to {percent(b)}"))
+        table = np.zeros((3, 3))
+        for said, theirs, count in cases.filter(who=who, other=other).select("said", "theirs", "n").rows():
+            table[said + 1, theirs + 1] = count
+        kappa = f"{cohen_of(table):.3f}" if np.count_nonzero(table.sum(0) + table.sum(1)) > 1 else "one answer only"
+        body.append((names[who], names[other], n, percent(k / n), f"{percent(a)} to {percent(b)}", kappa))
     note = f"; questions with more than {_RING} votes pair neighbours only" if most > _RING else ""
     caption = f"Pairs of annotators, most shared questions first ({len(shown)} of {len(people):,}{note})"
-    return [Detail(caption, ("annotator", "and", "shared", "agree", "95% interval"), tuple(body))]
+    return [Detail(caption, ("annotator", "and", "shared", "agree", "95% interval", "Cohen's kappa"), tuple(body))]
 
 
 def _dissenters(cells: Cells, votes: pl.DataFrame) -> list[Finding]:

@@ -110,8 +110,8 @@ def cells(table: pa.Table) -> Cells:
     start = np.cumsum(k) - k
     side = (np.arange(len(row)) - start[row]).astype(np.int16)
     messages = _field(responses, "messages")
-    texts = _series(_joined(messages))
-    prompts = _series(_joined(table["prompt"]))
+    texts = _series(joined(messages))
+    prompts = _series(joined(table["prompt"]))
     has_text = pc.fill_null(pc.list_value_length(messages), 0).to_numpy() > 0
     frame = pl.DataFrame({"k": k}).with_columns(
         _prompt_key(table, prompts).alias("prompt"),
@@ -154,7 +154,7 @@ def _field(lists: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
     return pa.chunked_array(chunks, type=kind)
 
 
-def _joined(messages: pa.ChunkedArray) -> pa.ChunkedArray:
+def joined(messages: pa.ChunkedArray) -> pa.ChunkedArray:
     """`record.plain` of every list of messages, a chunk at a time; one-message lists are not copied."""
     out = []
     for chunk in messages.chunks:

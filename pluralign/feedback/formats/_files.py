@@ -40,6 +40,8 @@ def find(folder: Path, name: str) -> Path | None:
 
 def need(folder: Path, name: str) -> Path:
     """The file of that name in a folder, packed or not; without it nothing can be joined."""
+    if not folder.is_dir():
+        raise FeedbackError(f"{folder}: this format reads a folder, and this is a file; give the folder with {name}")
     found = find(folder, name)
     if found is None:
         raise FeedbackError(f"{folder}: there is no {name} here; put it beside the other files of the release")

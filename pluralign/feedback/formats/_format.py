@@ -50,6 +50,8 @@ class Format:
     regroup: records -> records, where one judgement spans several rows (adjacent responses, a ranking in long form).
     write: one judgement -> a record's fields, the inverse of parse; None where it would lose something. Raises `BadRow`
         for a judgement that has no such shape (a tie, three responses).
+    endings, save: for files that rows do not describe, the names they end in, and judgements and an ending -> the text
+        of the whole file. Raises `FeedbackError` for what the file would lose.
     """
 
     name: str
@@ -59,3 +61,5 @@ class Format:
     open: Callable[[Path], Iterable[Record]] | None = None
     regroup: Callable[[Iterable[Record]], Iterable[Record]] | None = None
     write: Callable[[Judgement], dict[str, Any]] | None = None
+    endings: tuple[str, ...] = ()
+    save: Callable[[Iterable[Judgement], str], str] | None = None

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from pluralign.errors import BadRow
-from pluralign.feedback.formats._fields import number
+from pluralign.errors import BadRow, FeedbackError
+from pluralign.feedback.formats._fields import NOTES, number
 from pluralign.feedback.formats._files import lines
 from pluralign.feedback.formats._format import Format, Record, Sample
 from pluralign.feedback.formats._ranks import by_value
+from pluralign.feedback.formats._write import written
 from pluralign.feedback.record import Judgement, Response
 
 HEADER = re.compile(r"#\s*([^:]+):\s*(.*)")
@@ -92,10 +95,101 @@ def _detect(sample: Sample) -> tuple[int, str] | None:
     return None
 
 
+STRICT, COMPLETE = (".soc", ".soi"), (".soc", ".toc")
+_HEADER = (
+    "file name", "title", "description", "data type", "modification type", "relates to", "related files",
+    "publication date", "modification date", "number alternatives", "number voters", "number unique orders",
+)  # fmt: skip
+_COUNTED = ("number alternatives", "number voters", "number unique orders", "data type")
+
+
+def save(judgements: Iterable[Judgement], ending: str) -> str:
+    """Orders as the text of a PrefLib file; equal orders are one line with the sum of their weights.
+
+    ending: ".soc" and ".soi" hold strict orders, ".soc" and ".toc" complete ones; an order that is not of that kind
+    raises `FeedbackError`, as does a judgement that says more than an order of named items.
+    """
+    numbers: dict[str, int] = {}
+    voters: Counter[tuple[tuple[int, ...], ...]] = Counter()
+    title: str | None = None
+    header: dict[str, str] = {}
+    for row, j in enumerate(judgements, start=1):
+        try:
+            written(replace(j, meta={}), {}, holds=("responses", "ranks", "weight", "context"))
+            order = _order(j, numbers, ending)
+            if row > 1 and (j.context or "") != title:
+                problem = f"is {j.context!r}, and {title!r} in an earlier row; a file has one title"
+                raise BadRow("would-be-lost", field="context", problem=problem, remedy="write one file for each")
+            if "\n" in (j.context or ""):
+                raise BadRow("would-be-lost", field="context", problem="has several lines", remedy="shorten it to one")
+            if strange := sorted(set(j.meta) - set(_HEADER) - {NOTES}):
+                problem = f"holds {', '.join(strange)}, which a PrefLib file has no place for"
+                raise BadRow("would-be-lost", field="meta", problem=problem, remedy="empty it first")
+        except BadRow as error:
+            raise FeedbackError(f"row {row} cannot be written as {ending}: {error}") from None
+        title = j.context or ""
+        header |= {key: " ".join(str(value).split()) for key, value in j.meta.items() if key in _HEADER}
+        voters[order] += _people(j.weight, row)
+    if ending in COMPLETE:
+        _complete(voters, numbers, ending)
+    return _text(header | {"title": title or ""}, numbers, voters, ending)
+
+
+def _order(j: Judgement, numbers: dict[str, int], ending: str) -> tuple[tuple[int, ...], ...]:
+    """The items by place, each place a tuple of numbers; new names get the next number."""
+    for r in j.responses:
+        if r.model is None or r.messages or r.id is not None or r.ratings or "\n" in r.model:
+            problem = "is not one item with a name alone"
+            raise BadRow("would-be-lost", field="responses", problem=problem, remedy="turn the feedback into votes")
+        numbers.setdefault(r.model, len(numbers) + 1)
+    items = [numbers[r.model] for r in j.responses if r.model is not None]
+    if j.ranks is None or all(rank is None for rank in j.ranks) or len(set(items)) < len(items):
+        raise BadRow("not-an-order", field="ranks", problem="hold no order", remedy="leave the row out")
+    groups: dict[int, list[int]] = {}
+    for item, rank in zip(items, j.ranks, strict=True):
+        if rank is not None:
+            groups.setdefault(rank, []).append(item)
+    order = tuple(tuple(sorted(groups[rank])) for rank in sorted(groups))
+    if ending in STRICT and any(len(group) > 1 for group in order):
+        raise BadRow("tied", field="ranks", problem="holds a tie", remedy="write .toc or .toi, which have ties")
+    return order
+
+
+def _people(weight: float | None, row: int) -> int:
+    count = 1.0 if weight is None else weight
+    if not count.is_integer() or count < 1:
+        raise FeedbackError(f"row {row}, field 'weight': {count} is no number of voters; PrefLib counts whole people")
+    return int(count)
+
+
+def _complete(voters: Counter[tuple[tuple[int, ...], ...]], numbers: dict[str, int], ending: str) -> None:
+    short = sum(1 for order in voters if sum(map(len, order)) < len(numbers))
+    if short:
+        raise FeedbackError(
+            f"{short:,} of {len(voters):,} orders leave out some of the {len(numbers):,} items, and {ending} holds"
+            f" complete orders; write {'.soi' if ending == '.soc' else '.toi'}"
+        )
+
+
+def _text(
+    header: dict[str, str], numbers: dict[str, int], voters: Counter[tuple[tuple[int, ...], ...]], ending: str
+) -> str:
+    counts = (len(numbers), voters.total(), len(voters), ending.removeprefix("."))
+    header |= {key: str(value) for key, value in zip(_COUNTED, counts, strict=True)}
+    lines = [f"# {key.upper()}: {header.get(key, '')}" for key in _HEADER if header.get(key) or key in ("title",)]
+    lines += [f"# {ALTERNATIVE}{number}: {name}" for name, number in numbers.items()]
+    for order, people in voters.most_common():
+        listed = ",".join(str(g[0]) if len(g) == 1 else "{" + ",".join(map(str, g)) + "}" for g in order)
+        lines.append(f"{people}: {listed}")
+    return "\n".join(lines) + "\n"
+
+
 FORMAT = Format(
     name="preflib",
     about="PrefLib text files: soc, soi, toc, toi, cat",
     detect=_detect,
     parse=_parse,
     open=_open,
+    endings=(".soc", ".soi", ".toc", ".toi"),
+    save=save,
 )

@@ -5,8 +5,10 @@ import re
 
 import pyarrow as pa
 import pytest
+from typer.testing import CliRunner
 
 import pluralign
+from pluralign.cli import app
 from pluralign.feedback.audit import audit
 
 from .build import audited, match, pair, table
@@ -61,6 +63,35 @@ def test_lengths_in_words_and_in_tokens():
     assert letters["over-max-length"].rows.tolist() == [0, 1]
     assert "letters" in letters["over-max-length"].message
     assert "prompt alone" in audited(rows, max_length=2)["over-max-length"].message
+
+
+def test_a_real_tokenizer_counts_and_cuts(tmp_path):
+    tokenizers, transformers = pytest.importorskip("tokenizers"), pytest.importorskip("transformers")
+    words = ["the cat sat on the mat"] * 20 + ["a dog ran in the park"] * 20
+    bpe = tokenizers.Tokenizer(tokenizers.models.BPE(unk_token="?"))
+    bpe.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=300, special_tokens=["?"], initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet()
+    )
+    bpe.train_from_iterator(words, trainer)
+    transformers.PreTrainedTokenizerFast(tokenizer_object=bpe, unk_token="?").save_pretrained(tmp_path / "tokenizer")
+    rows = [("the cat", "sat on the mat", "zzzzzzzzzz"), ("a dog", "", "ran in the park ö"), ("zz", "a", "the")]
+    path = tmp_path / "pairs.jsonl"
+    path.write_text(
+        "".join(json.dumps({"prompt": p, "chosen": c, "rejected": r}) + "\n" for p, c, r in rows), encoding="utf-8"
+    )
+    length = [[len(bpe.encode(p).ids) + len(bpe.encode(side).ids) for side in sides] for p, *sides in rows]
+    limit = sorted(n for both in length for n in both)[-2]
+    page = tmp_path / "audit.html"
+    words = ["audit", path, "--tokenizer", tmp_path / "tokenizer", "--max-length", limit, "--out", page]
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    assert done.exit_code == 0, done.output
+    content = json.loads(page.with_suffix(".json").read_text())
+    assert content["lengths"]["quantiles"]["100%"] == max(n for both in length for n in both)
+    assert content["lengths"]["unit"] == f"tokens of {tmp_path / 'tokenizer'}"
+    (found,) = (f for f in content["findings"] if f["name"] == "over-max-length")
+    assert found["rows"] == [i for i, both in enumerate(length) if max(both) > limit]
+    assert len(found["rows"]) == 1
 
 
 def test_islands_and_lonely_items_by_name():
