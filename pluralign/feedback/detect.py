@@ -56,9 +56,11 @@ def _nothing_fits(sample: Sample, source: str) -> str:
         rows = sample.records[0].fields[name]
         if isinstance(rows, list) and rows and isinstance(rows[0], dict):
             return f"{sentence}the rows lie inside '{name}': save that list alone, one object a line"
-    return sentence + (
-        _closest(columns) + "map its columns, for example --columns model_a=left,model_b=right,winner=choice, "
-        "or name a format with --format"
+    near = _closest(columns)
+    known = "" if near else f" ({', '.join(formats())})"
+    return (
+        f"{sentence}{near}map its columns, for example --columns model_a=left,model_b=right,winner=choice, or name a"
+        f" format with --format{known}"
     )
 
 
