@@ -128,6 +128,7 @@ def open_text(path: Path) -> tuple[io.TextIOWrapper, str | None]:
             while block := file.read(1 << 20):
                 utf8.decode(block)
                 seen += len(block)
+            utf8.decode(b"", final=True)  # a file may end inside a character
     except UnicodeDecodeError as error:
         byte = error.object[error.start]
         marked = not seen and error.object[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
