@@ -39,3 +39,12 @@ class BadRow(FeedbackError):
         self.field = field
         self.problem = problem
         self.remedy = remedy
+
+
+def one_line(error: object) -> str:
+    """What another library says, fit to stand inside a sentence.
+
+    >>> one_line("Invalid" + chr(10) + "data. ")
+    'Invalid data'
+    """
+    return " ".join(str(error).split())[:300].rstrip(". ")

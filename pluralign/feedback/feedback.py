@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pluralign.errors import FeedbackError
+from pluralign.errors import FeedbackError, one_line
 from pluralign.feedback import audit, binarize, convert, filter, split, write
 from pluralign.feedback.audit import Audit
 from pluralign.feedback.fingerprint import fingerprint
@@ -75,7 +75,7 @@ class Feedback:
             return None
         try:
             schema = pq.read_schema(path)
-        except (pa.ArrowException, OSError):
+        except (pa.ArrowException, OSError, UnicodeDecodeError):
             return None
         if schema.remove_metadata() != SCHEMA:
             return None
@@ -85,7 +85,12 @@ class Feedback:
             raise FeedbackError(
                 f"{path}: its record of conversions is damaged ({error}); fetch or write it again"
             ) from None
-        table = parquet_table(path)
+        try:
+            table = parquet_table(path)
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            raise FeedbackError(
+                f"{path}: cannot be read to its end ({one_line(error)}); write or fetch it again"
+            ) from None
         report = ReadReport(str(path), "pluralign", "a Parquet file of this record", read=table.num_rows)
         report.kept = report.judgements = table.num_rows
         return cls(table, report=report, history=history)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pluralign.errors import BadRow, FeedbackError
+from pluralign.errors import BadRow, FeedbackError, one_line
 from pluralign.feedback.formats import Record, Sample
 
 Reject = Callable[[str, int, BadRow], None]
@@ -207,7 +207,9 @@ def _parquet(path: Path, name: str) -> Iterator[Record]:
         with pq.ParquetFile(path) as file:
             yield from _numbered(name, _arrow_rows(file.iter_batches(4096)))
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise FeedbackError(f"{path}: not a readable Parquet file ({error}); write or fetch it again") from None
+        raise FeedbackError(
+            f"{path}: not a readable Parquet file ({one_line(error)}); write or fetch it again"
+        ) from None
 
 
 def _arrow_rows(batches: Iterable[Any]) -> Iterator[dict[str, Any]]:
@@ -329,7 +331,7 @@ def _from_hub(name: str) -> Source:
     try:
         found = datasets.load_dataset(repository, split=split or None)
     except Exception as error:  # the hub client raises a dozen unrelated types, all of which mean the same here
-        raise FeedbackError(f"{name}: no such file, and not to be had from the hub ({error})") from None
+        raise FeedbackError(f"{name}: no such file, and not to be had from the hub ({one_line(error)})") from None
     return _from_dataset(found, name)
 
 

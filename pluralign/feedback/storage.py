@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,6 +17,7 @@ import pyarrow.parquet as pq
 from pluralign.errors import OutputError
 from pluralign.feedback.record import SCHEMA, Judgement, to_batch
 
+Rows = TypeVar("Rows", pa.Table, pa.RecordBatch)
 BATCH_ROWS = 4096
 IN_MEMORY_BYTES = 256 << 20
 
@@ -33,18 +35,27 @@ def build_table(judgements: Iterable[Judgement]) -> pa.Table:
 
 
 def parquet_table(path: Path) -> pa.Table:
-    """A Parquet file of `SCHEMA` as a table; beyond 256 MB unpacked piece by piece into a mapped temporary file."""
+    """A Parquet file of `SCHEMA` as a table; beyond 256 MB unpacked piece by piece into a mapped temporary file.
+
+    Raises `pyarrow.ArrowException` or `OSError` where the file is damaged.
+    """
     file = pq.ParquetFile(path)
     groups = (file.metadata.row_group(i) for i in range(file.metadata.num_row_groups))
     if sum(group.total_byte_size for group in groups) <= IN_MEMORY_BYTES:
-        return file.read().replace_schema_metadata(None)
+        return _valid(file.read()).replace_schema_metadata(None)
     # One thread: the parallel reader keeps several row groups unpacked at a time.
     batches = file.iter_batches(batch_size=2 * BATCH_ROWS, use_threads=False)
-    table = _mapped(batch.replace_schema_metadata(None) for batch in batches)
+    table = _mapped(_valid(batch).replace_schema_metadata(None) for batch in batches)
     del file, batches
     # Arrow's allocator keeps what unpacking needed (300 MB for a million rows of text) unless told to return it.
     pa.default_memory_pool().release_unused()
     return table
+
+
+def _valid(rows: Rows) -> Rows:
+    """The rows, once their texts are known to be text: a damaged file would break whoever looks at them first."""
+    rows.validate(full=True)
+    return rows
 
 
 def _spill(batches: list[pa.RecordBatch], stream: Iterator[Judgement]) -> pa.Table:

@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import pluralign
@@ -160,6 +162,24 @@ def test_what_cannot_be_meant_is_refused_in_a_sentence_and_nothing_is_written(wo
     assert re.search(says, sentence), sentence
     assert ok.read_text() == lines(PAIRS)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["folder", "ok.jsonl"]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
+@given(st.floats(0, 1), st.integers(0, 255))
+def test_a_damaged_file_of_our_own_is_refused_in_a_sentence(tmp_path, where, byte):
+    path = tmp_path / "own.parquet"
+    pluralign.read(PAIRS).write(path)
+    content = bytearray(path.read_bytes())
+    content[min(len(content) - 1, int(where * len(content)))] = byte
+    path.write_bytes(content)
+    try:
+        list(pluralign.read(path))
+    except PluralignError as error:
+        said = str(error)
+    else:
+        return
+    assert "own.parquet" in said
+    assert "\n" not in said
 
 
 def test_a_file_that_may_not_be_read_and_a_place_that_may_not_be_written_are_named(tmp_path, monkeypatch):
