@@ -5,6 +5,7 @@ from pluralign.rank.bradley_terry import BradleyTerry
 from pluralign.rank.committee import Committee, biased_rankings, committee
 from pluralign.rank.crowd import Crowd
 from pluralign.rank.cyclicity import CyclicityTest, cyclicity_test
+from pluralign.rank.dawid_skene import DawidSkene
 from pluralign.rank.elo import Elo
 from pluralign.rank.glicko2 import Glicko2
 from pluralign.rank.hodge import HodgeRank
@@ -38,6 +39,7 @@ __all__ = [
     "Counts",
     "Crowd",
     "CyclicityTest",
+    "DawidSkene",
     "Elo",
     "Glicko2",
     "HodgeRank",

@@ -12,13 +12,13 @@ import numpy as np
 import pyarrow as pa
 
 from pluralign.feedback.audit import annotators, consistency, contamination, duplicates, graph, splits, style, text
-from pluralign.feedback.audit.agreement import cohen, fleiss, krippendorff
+from pluralign.feedback.audit.agreement import ceiling, cohen, fleiss, krippendorff
 from pluralign.feedback.audit.cells import Cells, cells
 from pluralign.feedback.audit.finding import SEVERITIES, Detail, Finding
 from pluralign.feedback.audit.result import Audit
 from pluralign.feedback.audit.sizes import sizes
 
-__all__ = ["Audit", "Detail", "Finding", "audit", "cohen", "fleiss", "krippendorff"]
+__all__ = ["Audit", "Detail", "Finding", "audit", "ceiling", "cohen", "fleiss", "krippendorff"]
 
 
 def audit(
