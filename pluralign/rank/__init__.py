@@ -16,6 +16,7 @@ from pluralign.rank.mallows import Mallows
 from pluralign.rank.measurements import rank_measurements
 from pluralign.rank.mixture import Mixture
 from pluralign.rank.newton import NotConverged
+from pluralign.rank.next_pairs import next_pairs
 from pluralign.rank.pairwise import Pairwise
 from pluralign.rank.plackett_luce import PlackettLuce
 from pluralign.rank.ranking import rank
@@ -62,6 +63,7 @@ __all__ = [
     "leximax_copeland",
     "matchups",
     "maximal_lottery",
+    "next_pairs",
     "rank",
     "rank_measurements",
     "relative_confidence",
