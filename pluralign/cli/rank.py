@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pluralign.cli._options import Columns, columns_mapping
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from pluralign.rank.social_choice import SocialChoice
 
 SETTINGS = {"context_settings": {"allow_extra_args": True, "ignore_unknown_options": True}}
 
@@ -37,6 +42,9 @@ def rank(
     by: Annotated[str | None, typer.Option(help="One leaderboard for every value of this column.")] = None,
     weights: Annotated[str, typer.Option(help="votes, importance or inverse-pair.")] = "votes",
     both_bad: Annotated[str, typer.Option(help="What votes against both are: tie or drop.")] = "tie",
+    rules: Annotated[
+        bool, typer.Option("--rules", help="Also other rules of voting (Borda, Copeland, Kemeny, lottery) and cycles.")
+    ] = False,
     columns: Columns = None,
     labels: Annotated[
         str | None, typer.Option(help="What verdicts mean, comma-separated: gauche=left,droite=right,nul=tie.")
@@ -49,7 +57,7 @@ def rank(
 ) -> None:
     """Rank what votes compare, with intervals, and say what the votes cannot tell.
 
-    Example: pluralign rank votes.csv --columns winner=choice --anchor gpt-4=1200 --out board.html
+    Example: pluralign rank votes.csv --columns winner=choice --anchor gpt-4=1200 --rules --out board.html
 
     Ratings that change over time: elo (--k, --start), glicko-2 (--period, --tau, --volatility, --deviation), trueskill
     (--noise, --drift, --deviation, --draws) and whole-history (--variance, --period) with their own options; --out
@@ -93,11 +101,16 @@ def rank(
         console.print(_table(board, top))
         for note in board.notes:
             console.print(f"- {note}", markup=False, highlight=False)
+        other = board.social_choice(seed) if rules else None
+        if other is not None:
+            console.print(_rules_table(other, top))
+            for note in other.notes:
+                console.print(f"- {note}", markup=False, highlight=False)
         if out is not None:
             path = (
                 out if not value else out.with_stem(f"{out.stem}-{''.join(c if c.isalnum() else '_' for c in value)}")
             )
-            _write(board, path)
+            _write(board, path, other)
             console.print(f"wrote {path}", markup=False, highlight=False)
 
 
@@ -138,17 +151,31 @@ def _table(board: object, top: int) -> object:
     return table
 
 
-def _write(board: object, path: Path) -> None:
+def _rules_table(other: SocialChoice, top: int) -> Table:
+    from rich.table import Table
+
+    from pluralign.rank.social_choice import cells
+
+    table = Table(box=None, header_style="bold", title="Other rules", title_justify="left")
+    for column in ("Kemeny", "item", "win share", "Copeland", "worst defeat", "lottery"):
+        table.add_column(column, justify="left" if column == "item" else "right")
+    for row in other.table.head(top).iter_rows(named=True):
+        table.add_row(*cells(row))
+    return table
+
+
+def _write(board: object, path: Path, other: SocialChoice | None) -> None:
     from pluralign.feedback.storage import whole_file
     from pluralign.rank import Leaderboard
 
     assert isinstance(board, Leaderboard)
     if path.suffix == ".html":
-        board.to_html(path)
+        board.to_html(path, rules=other)
         return
     with whole_file(path) as temporary:
         if path.suffix == ".md":
-            temporary.write_text(board.to_markdown() + "\n", encoding="utf-8")
+            text = [board.to_markdown(), *([other.to_markdown()] if other else [])]
+            temporary.write_text("\n\n".join(text) + "\n", encoding="utf-8")
         elif path.suffix == ".png":
             board.plot("intervals" if board.history is None else "time").savefig(temporary, dpi=144, format="png")
         elif path.suffix == ".csv":

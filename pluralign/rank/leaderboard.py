@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import polars as pl
@@ -18,6 +18,9 @@ from pluralign.rank.estimator import Estimator
 from pluralign.rank.graph import Graph
 from pluralign.rank.notes import mark, notes
 from pluralign.rank.votes import LEFT, RIGHT, TIE, Votes
+
+if TYPE_CHECKING:
+    from pluralign.rank.social_choice import SocialChoice
 
 Array = NDArray[np.float64]
 
@@ -172,11 +175,17 @@ class Leaderboard:
             lines.append(f"| {' | '.join(map(str, cells))} |")
         return "\n".join([*lines, "", *(f"- {note}" for note in self.notes)])
 
-    def to_html(self, path: str | Path) -> Path:
-        """One self-contained page: the table with its intervals, the pairs that met, and the notes."""
+    def social_choice(self, seed: int = 0) -> SocialChoice:
+        """The same votes by other rules, and how much of them runs in circles; see `social_choice.social_choice`."""
+        from pluralign.rank.social_choice import social_choice
+
+        return social_choice(self.votes, seed=seed)
+
+    def to_html(self, path: str | Path, rules: SocialChoice | None = None) -> Path:
+        """One self-contained page: the table with its intervals, the pairs that met, the notes, and rules if given."""
         from pluralign.rank.page import write
 
-        return write(self, Path(path))
+        return write(self, Path(path), rules)
 
     def plot(
         self, kind: Literal["intervals", "win-rates", "battles", "time"] = "intervals", items: Sequence[str] = ()

@@ -12,13 +12,17 @@ from pluralign.report.page import render
 
 if TYPE_CHECKING:
     from pluralign.rank.leaderboard import Leaderboard
+    from pluralign.rank.social_choice import SocialChoice
 
 PAIRS = 40
 """Pairs shown whose votes are furthest from what the ratings expect."""
 
+CIRCLES = 10
+"""Circles of three items shown."""
 
-def write(board: Leaderboard, path: Path) -> Path:
-    """Write the page and return its path."""
+
+def write(board: Leaderboard, path: Path, rules: SocialChoice | None = None) -> Path:
+    """Write the page, with a section on other rules where they are given, and return its path."""
     if path.suffix != ".html":
         raise OptionError(f"{path} does not end in .html")
     rows = board.table.to_dicts()
@@ -35,6 +39,8 @@ def write(board: Leaderboard, path: Path) -> Path:
         digits=0 if board.elo else 3,
         pairs=odd.to_dicts(),
         votes=round(board.votes.total),
+        rules=rules,
+        circles=[] if rules is None else rules.circles.head(CIRCLES).to_dicts(),
         parts=len(set(board.graph.component)),
     )
     with whole_file(path) as temporary:

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
+from typer.testing import CliRunner
 
-from pluralign.rank import Pairwise, maximal_lottery, social_choice
+from pluralign.cli import app
+from pluralign.rank import Pairwise, maximal_lottery, rank, social_choice
 from pluralign.rank.kemeny import cost, kemeny
 from pluralign.rank.least_norm import least_norm
 from pluralign.rank.linear_ordering import linear_order
@@ -187,3 +189,21 @@ def test_one_call_gives_all_of_them():
     plain = social_choice([["a", "b", "c"]] * 3, replicates=9)
     assert "Majorities put a above each other item" in plain.to_markdown()
     assert plain.cyclicity.p_value > 0.05
+
+
+def test_the_command_adds_rules_where_they_are_asked_for(tmp_path):
+    rows = [(a, b) for ballot in PROFILE for a, b in itertools.combinations(ballot, 2)]
+    (tmp_path / "v.csv").write_text("winner,loser\n" + "".join(f"{a},{b}\n" for a, b in rows))
+    for suffix in ("html", "md"):
+        out = tmp_path / f"board.{suffix}"
+        shown = CliRunner().invoke(app, ["rank", str(tmp_path / "v.csv"), "--rules", "--out", str(out)])
+        assert shown.exit_code == 0, shown.output
+        text = out.read_text()
+        for found in (shown.output, text):
+            assert "0.556" in found
+            assert "runs in circles" in " ".join(found.split())
+            assert "no order does better" in " ".join(found.split())
+    assert "who beats the first" in (tmp_path / "board.html").read_text()
+    plain = CliRunner().invoke(app, ["rank", str(tmp_path / "v.csv"), "--out", str(out)])
+    assert "lottery" not in plain.output + out.read_text()
+    assert rank(tmp_path / "v.csv").social_choice().smith_set == ["a", "b", "c"]
