@@ -23,6 +23,9 @@ def audit(
         typer.Option(help="Tokenizer (name or folder) to count lengths with; words between blanks without one."),
     ] = None,
     against: Against = None,
+    label_noise: Annotated[
+        bool, typer.Option("--label-noise", help="Fit a model to the words, and name preferences it finds unlikely.")
+    ] = False,
     format: Format = None,
     columns: Columns = None,
     strict: Strict = False,
@@ -53,6 +56,7 @@ def audit(
             max_length=max_length,
             tokenize=tokenize,
             against=others,
+            label_noise=label_noise,
             unit=f"tokens of {tokenizer}" if tokenizer else None,
             progress=lambda step: status.update(f"audit: {step}"),
         )

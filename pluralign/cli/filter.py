@@ -52,7 +52,12 @@ def filter(
     console = Console(stderr=True)
     tokenize = tokenizer_of(tokenizer) if tokenizer else None
     feedback = load(source, format, columns, strict, console)
-    report = feedback.audit(max_length=max_length, tokenize=tokenize, against=load_against(against, console))
+    report = feedback.audit(
+        max_length=max_length,
+        tokenize=tokenize,
+        against=load_against(against, console),
+        label_noise="suspect-label" in names,
+    )
     kept, gone = feedback.filter(*names, audit=report)
     for name, n in kept.history[-1]["drop"].items():
         say(console, f"{name}: {n:,} rows")

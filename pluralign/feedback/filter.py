@@ -46,6 +46,7 @@ ROW_FINDINGS = (
     "relabelled-items",
     "same-text-two-models",
     "shared-prompt",
+    "suspect-label",
     "tie",
 )
 """Findings that point at rows. A name that is here but not in an audit found nothing and drops nothing."""

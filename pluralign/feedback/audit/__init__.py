@@ -11,7 +11,17 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pyarrow as pa
 
-from pluralign.feedback.audit import annotators, consistency, contamination, duplicates, graph, splits, style, text
+from pluralign.feedback.audit import (
+    annotators,
+    consistency,
+    contamination,
+    duplicates,
+    graph,
+    noise,
+    splits,
+    style,
+    text,
+)
 from pluralign.feedback.audit.agreement import ceiling, cohen, fleiss, krippendorff
 from pluralign.feedback.audit.cells import Cells, cells
 from pluralign.feedback.audit.finding import SEVERITIES, Detail, Finding
@@ -28,14 +38,16 @@ def audit(
     tokenize: text.Tokenize | None = None,
     unit: str | None = None,
     against: Mapping[str, pa.Table] | None = None,
+    label_noise: bool = False,
     progress: Callable[[str], None] = lambda step: None,
 ) -> Audit:
     """Look a table of `record.SCHEMA` over. Rows of several sources may be put together; they are then compared.
 
     max_length: report what this limit on prompt plus response would cut. tokenize: texts -> token ids, the unit of
     lengths; left out, lengths are counted in words between blanks, and the result says so. unit: what to call the
-    unit. against: other files (name -> table), benchmarks above all, whose prompts the rows should not hold. progress:
-    called with the name of each step.
+    unit. against: other files (name -> table), benchmarks above all, whose prompts the rows should not hold.
+    label_noise: fit a model to the words, and doubt the preferences that it finds unlikely. progress: called with the
+    name of each step.
 
     >>> from pluralign.feedback.record import SCHEMA, Judgement, Response, text, to_batch
     >>> rows = [Judgement(text("2+2?"), (Response(text("4")), Response(text("4"))), ranks=(1, 2), id="a")]
@@ -73,6 +85,9 @@ def audit(
     found += consistency.contradictions(keyed)
     found += consistency.cycles(keyed)
     found += consistency.ratings_against_choices(laid)
+    if label_noise:
+        progress("label noise")
+        found += noise.suspects(laid)
     progress("annotators")
     found += annotators.agreement(laid, keyed)
     found += annotators.always_alike(laid)
