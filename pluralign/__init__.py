@@ -15,12 +15,13 @@ _PUBLIC = {
     "Feedback": "pluralign.feedback",
     "read": "pluralign.feedback",
     "align": "pluralign.train",
+    "compare": "pluralign.compare",
     "evaluate": "pluralign.evaluate",
     "rank": "pluralign.rank",
     "report": "pluralign.report",
 }
 
-__all__ = ["Feedback", "__version__", "align", "evaluate", "rank", "read", "report"]
+__all__ = ["Feedback", "__version__", "align", "compare", "evaluate", "rank", "read", "report"]
 
 
 def __getattr__(name: str) -> Any:

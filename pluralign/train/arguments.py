@@ -24,7 +24,7 @@ def training_arguments(
     evaluates: whether there are held-out rows. Raises `OptionError` before anything is loaded.
     """
     defaults: dict[str, Any] = {
-        "learning_rate": _learning_rate(settings, goal),
+        "learning_rate": usual_learning_rate(settings, goal),
         "num_train_epochs": 1,
         "logging_steps": 10,
         "eval_strategy": "epoch" if evaluates else "no",
@@ -67,7 +67,8 @@ def _check_trackers(arguments: TrainingArguments) -> None:
             raise OptionError(f"report_to {name}: {' '.join(str(error).split())}") from None
 
 
-def _learning_rate(settings: AlignOptions, goal: Objective) -> float:
+def usual_learning_rate(settings: AlignOptions, goal: Objective) -> float:
+    """The learning rate where none is given."""
     if settings.model.startswith("lab:"):
         return 2e-4
     if goal.rows[0] is Rows.DEMONSTRATIONS:

@@ -467,7 +467,7 @@ def test_the_command_prints_intervals_and_writes_the_file(run):
 
 @pytest.mark.parametrize("name", ["nocolon", "no_such_module:f", "math:no_such_function"])
 def test_a_scorer_that_is_not_there_is_named(name):
-    from pluralign.cli.evaluate import load_function
+    from pluralign.evaluate.scorers import load_function
 
     with pytest.raises(OptionError, match="--scorer"):
         load_function(name)
