@@ -37,7 +37,8 @@ def through_tiles(
     def instead(hidden: torch.Tensor) -> torch.Tensor:
         picked = hidden.flatten(0, 1).index_select(0, predictors)
         found.append(token_statistics(picked, head, targets, forward=own, scale=scale, softcap=softcap, extras=extras))
-        return hidden.new_zeros(1, 1, 1)
+        # Not read, but the model's output must hang together with its weights: DDP looks from there for unused ones.
+        return found[0].logp[None, :, None]
 
     # The head is called by the model itself, inside whatever wraps it: hooks, adapters, autocast.
     own, before = head.forward, vars(head).get("forward")
