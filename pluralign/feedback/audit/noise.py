@@ -18,16 +18,18 @@ SUSPECT = 0.1  # the chance the model gives to what was recorded, below which it
 _BUCKETS = 1 << 12
 _MOST = 100_000  # pairs looked at; a sample of them beyond
 _LEAST = 200
-_RIDGE = 1.0
+_RIDGES = (1.0, 30.0, 1000.0, 30_000.0)
 
 
-def cross_fitted(differences: ArrayLike | csr_array, group: ArrayLike, *, ridge: float = _RIDGE) -> NDArray[np.float64]:
+def cross_fitted(
+    differences: ArrayLike | csr_array, group: ArrayLike, *, ridge: float | None = None
+) -> NDArray[np.float64]:
     """[n] chance of each recorded preference under a logistic model fitted to the rows of other groups.
 
     differences [n, d]: features of the preferred response minus those of the other. group [n]: rows of one group (a
     prompt) are in one of five folds, and a row's chance comes from the model of the other four. -log of it is the
     row's cross-fitted loss: the largest are candidates for label errors. ridge: penalty on the squared weights, each
-    feature scaled to unit mean square.
+    feature scaled to unit mean square; left out, the one of four whose cross-fitted loss is least.
 
     >>> rng = np.random.default_rng(0)
     >>> x = rng.normal(size=(400, 2)) + [3, 0]
@@ -37,6 +39,12 @@ def cross_fitted(differences: ArrayLike | csr_array, group: ArrayLike, *, ridge:
     """
     x = csr_array(differences, dtype=np.float64)
     fold = pl.Series(np.asarray(group)).hash(seed=31).to_numpy() % FOLDS
+    # Words are many and rows are few: a penalty too small gives chances near 0 and 1 that mean nothing.
+    tried = [_chances(x, fold, each) for each in ((ridge,) if ridge is not None else _RIDGES)]
+    return min(tried, key=lambda chance: float(-np.log(np.maximum(chance, 1e-12)).sum()))
+
+
+def _chances(x: csr_array, fold: NDArray[np.uint64], ridge: float) -> NDArray[np.float64]:
     chance = np.full(x.shape[0], 0.5)
     for held in range(FOLDS):
         train, test = np.flatnonzero(fold != held), np.flatnonzero(fold == held)
