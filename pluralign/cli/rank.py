@@ -21,10 +21,18 @@ def rank(
     context: typer.Context,
     source: Annotated[str, typer.Argument(help="File, folder or hub name with votes.")],
     model: Annotated[
-        str, typer.Option(help="bradley-terry, thurstone, elo, glicko-2, trueskill or whole-history.")
+        str,
+        typer.Option(
+            help="bradley-terry, thurstone; plackett-luce, mallows, mixture (rankings); crowd-bt, temperature "
+            "(annotators); elo, glicko-2, trueskill, whole-history (over time)."
+        ),
     ] = "bradley-terry",
     ties: Annotated[
-        str | None, typer.Option(help="davidson, rao-kupper, half or drop; davidson by default, half for thurstone.")
+        str | None,
+        typer.Option(
+            help="davidson (the default), rao-kupper, half (thurstone's default) or drop; of rankings, orders (the "
+            "default) or davidson-luce."
+        ),
     ] = None,
     interval: Annotated[
         str | None, typer.Option(help="sandwich, model, bootstrap or none; model for ratings that change.")
@@ -59,6 +67,11 @@ def rank(
 
     Example: pluralign rank votes.csv --columns winner=choice --anchor gpt-4=1200 --rules --out board.html
 
+    Rankings (tables of ranks, lists, PrefLib): plackett-luce (--unranked below for top lists), mallows, and mixture,
+    which finds tastes and prints a board for each (--k, or as many as foretell people left out best, up to --most).
+    Annotators who differ: crowd-bt (reliability) and temperature; --order gives everybody a side of their own. Example:
+    pluralign rank sushi.csv --model mixture --most 4
+
     Ratings that change over time: elo (--k, --start), glicko-2 (--period, --tau, --volatility, --deviation), trueskill
     (--noise, --drift, --deviation, --draws) and whole-history (--variance, --period) with their own options; --out
     FILE.png draws them over time. Example: pluralign rank matches.csv --model whole-history --order --out time.png
@@ -92,12 +105,12 @@ def rank(
         seed=seed,
         **extra_options(context.args),
     )
-    boards: dict[str, Leaderboard] = found if by else {"": found}
+    boards: dict[str, Leaderboard] = found if isinstance(found, dict) else {"": found}
     if out is not None and out.suffix not in (".html", ".csv", ".parquet", ".md", ".png"):
         raise OptionError(f"--out {out}: write a .html page, a .csv or .parquet table, .md, or a .png picture")
     for value, board in boards.items():
         if value:
-            console.print(f"\n[bold]{by}: {value}[/bold]")
+            console.print(f"\n[bold]{f'{by}: ' if by else ''}{value}[/bold]")
         console.print(_table(board, top))
         for note in board.notes:
             console.print(f"- {note}", markup=False, highlight=False)

@@ -133,9 +133,7 @@ class BradleyTerry:
     @property
     def held_(self) -> str:
         """What keeps scores finite."""
-        if self.virtual is None:
-            return "items of such groups were given half a virtual win and loss, and their intervals are wide"
-        return f"every item was given {self.virtual:g} virtual wins and as many losses against one of average strength"
+        return held(self.virtual)
 
     def index(self, names: ArrayLike) -> NDArray[np.intp]:
         """Places of items by name, any shape. Raises `OptionError` for a name that did not take part."""
@@ -172,3 +170,10 @@ class BradleyTerry:
             assert made.votes is not None
             cluster = None if cluster is None else np.asarray(cluster)[made.votes]
         return uncertainty.covariance(made, self.family_, self.penalty_, self.solution_, kind, cluster)
+
+
+def held(virtual: float | None) -> str:
+    """What virtual votes keep finite, as part of a sentence."""
+    if virtual is None:
+        return "items of such groups were given half a virtual win and loss, and their intervals are wide"
+    return f"every item was given {virtual:g} virtual wins and as many losses against one of average strength"

@@ -12,13 +12,14 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, ndtri
 
 from pluralign.errors import FeedbackError, OptionError
-from pluralign.rank.bradley_terry import VIRTUAL
+from pluralign.rank.bradley_terry import VIRTUAL, held
 from pluralign.rank.judgement import GAP, SHARPNESS, SIDE, TIE, TRUST, terms
 from pluralign.rank.minimise import minimise
 from pluralign.rank.names import places
 from pluralign.rank.newton import Certificate, NotConverged
 from pluralign.rank.traits import LEAST, Spread, Traits
 from pluralign.rank.uncertainty import LARGEST
+from pluralign.rank.votes import TIE as VOTED_TIE
 from pluralign.rank.votes import Votes
 
 Array = NDArray[np.float64]
@@ -131,6 +132,31 @@ class Crowd:
         self.typical_ = {NAMES[t]: float(SCALES[t](np.asarray(value))) for t, value in middle.items()}
         self.spread_ = {NAMES[t]: value for t, value in self._spread.items()}
         self.nll_ = -float(model.weight @ model.terms(self._x).log)
+
+    @property
+    def coefficients_(self) -> dict[str, float]:
+        """What being shown first is worth to somebody typical, in logits, where that was estimated."""
+        return {"order": self.typical_["side"]} if "side" in self.typical_ else {}
+
+    @property
+    def about_(self) -> str:
+        """Which model this is."""
+        name = {
+            "reliability": "CrowdBT, Bradley-Terry with everybody's own reliability",
+            "temperature": "Bradley-Terry with everybody's own temperature",
+            "none": "Bradley-Terry",
+        }[self.noise]
+        tied = {
+            "davidson": "own propensity to ties",
+            "half": "a tie counts as half a win each",
+            "drop": "ties left out",
+        }
+        return f"{name}, {tied[self.ties] if (self.votes_.outcome >= VOTED_TIE).any() else 'no ties'}"
+
+    @property
+    def held_(self) -> str:
+        """What keeps scores finite."""
+        return held(self.virtual)
 
     def annotators(self, level: float = 0.95) -> pl.DataFrame:
         """Everybody's votes and traits, with intervals (NAME_low, NAME_high) that are normal on the scale of logits."""

@@ -14,7 +14,9 @@ from pluralign.rank.newton import Certificate
 class Estimator(Protocol):
     """A fitted model with one score an item."""
 
-    items_: list[str]
+    @property
+    def items_(self) -> list[str]:
+        """Names, in order."""
 
     @property
     def coefficients_(self) -> Mapping[str, float]:

@@ -57,6 +57,30 @@ class Mallows:
         self.nll_ = -float(rankings.weights @ self.log_likelihood(rankings))
         return self
 
+    @property
+    def scores_(self) -> Array:
+        """[n] places above the middle one."""
+        return np.asarray((len(self.items_) - 1) / 2 - self.places_)
+
+    @property
+    def coefficients_(self) -> dict[str, float]:
+        """None: rankings have no covariates."""
+        return {}
+
+    @property
+    def certificate_(self) -> None:
+        """None: no step leads to an order; `kemeny_` says how good it is."""
+
+    @property
+    def about_(self) -> str:
+        """Which model this is."""
+        return f"Mallows' model (theta {self.theta_:.3f}, standard error {self.error_:.3f})"
+
+    @property
+    def held_(self) -> str:
+        """What keeps scores finite."""
+        return "places are finite whatever the rankings say"
+
     def log_likelihood(self, data: Any) -> Array:
         """[R] of rankings of the same items, in nats."""
         rankings = Rankings.of(data).renumbered(self.items_)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -144,6 +145,11 @@ class Mixture:
         )
 
     @property
+    def tastes_(self) -> list[Taste]:
+        """Each taste as a model of its own."""
+        return [Taste(self, c) for c in range(len(self.shares_))]
+
+    @property
     def warnings_(self) -> list[str]:
         """What stands against believing the tastes."""
         found = []
@@ -211,6 +217,56 @@ class Mixture:
         """Mean log-likelihood a person, in nats."""
         people = People.of(data, self.of == "plackett-luce", self.items_)
         return float(logsumexp(joint(people.taste(self.ridge), self._x, self._log_share), axis=1).mean())
+
+
+@dataclass(frozen=True)
+class Taste:
+    """One taste of a mixture: scores of its own."""
+
+    mixture: Mixture
+    number: int
+
+    @property
+    def items_(self) -> list[str]:
+        """Names."""
+        return self.mixture.items_
+
+    @property
+    def scores_(self) -> Array:
+        """[n], in logits."""
+        return np.asarray(self.mixture.scores_[self.number])
+
+    @property
+    def coefficients_(self) -> dict[str, float]:
+        """None: tastes have no covariates."""
+        return {}
+
+    @property
+    def certificate_(self) -> Certificate:
+        """That of the mixture."""
+        return self.mixture.certificate_
+
+    @property
+    def about_(self) -> str:
+        """Which model this is."""
+        of = {"plackett-luce": "Plackett-Luce", "bradley-terry": "Bradley-Terry"}[self.mixture.of]
+        k, share = len(self.mixture.shares_), self.mixture.shares_[self.number]
+        return f"taste {self.number + 1} of {k}, that of {share:.1%} of people; mixture of {of}"
+
+    @property
+    def held_(self) -> str:
+        """What keeps scores finite."""
+        return f"a ridge of {self.mixture.ridge:g} holds the scores of every taste"
+
+    def index(self, names: ArrayLike) -> NDArray[np.intp]:
+        """Places of items by name, any shape."""
+        return self.mixture.index(names)
+
+    def predict_proba(self, a: ArrayLike, b: ArrayLike) -> Array:
+        """P(a above b), P(b above a), P(tie), [..., 3], by people of this taste."""
+        i, j = np.broadcast_arrays(self.index(a), self.index(b))
+        p = expit(self.scores_[i] - self.scores_[j])
+        return np.stack([p, 1 - p, np.zeros_like(p)], -1)
 
 
 def _fewest(held_out: pl.DataFrame) -> int:

@@ -63,7 +63,7 @@ def notes(board: Leaderboard) -> list[str]:
     notes += [f"Left out {n:,} rows: {reason.replace('-', ' ')}." for reason, n in board.votes.dropped.items()]
     if (certificate := model.certificate_) is not None:
         notes.append(
-            f"Converged in {certificate.steps} Newton steps: last step {certificate.step:.1e} logits, largest gradient "
+            f"Converged in {certificate.steps} steps: last step {certificate.step:.1e} logits, largest gradient "
             f"{certificate.gradient:.1e} votes."
         )
     return notes

@@ -13,7 +13,7 @@ from scipy.sparse.linalg import LinearOperator, cg
 from scipy.special import expit
 
 from pluralign.errors import FeedbackError, OptionError
-from pluralign.rank.bradley_terry import VIRTUAL
+from pluralign.rank.bradley_terry import VIRTUAL, held
 from pluralign.rank.davidson_luce import DavidsonLuce
 from pluralign.rank.graph import Graph, graph
 from pluralign.rank.laplacian import DENSE
@@ -82,6 +82,25 @@ class PlackettLuce:
             self.tie_ = dict(zip(self.likelihood_.orders, np.exp(self._x[rankings.n :]).tolist(), strict=True))
         self.nll_ = -float(rankings.weights @ self.likelihood_.log_likelihood(self._x))
         return self
+
+    @property
+    def coefficients_(self) -> dict[str, float]:
+        """None: rankings have no covariates."""
+        return {}
+
+    @property
+    def about_(self) -> str:
+        """Which model this is."""
+        if self.ties == "davidson-luce" and self.tie_:
+            delta = ", ".join(f"{value:.3f} for {k}" for k, value in self.tie_.items())
+            return f"Plackett-Luce, ties by Davidson and Luce's model (delta {delta})"
+        tied = self.rankings_.ties()[0].size > 0
+        return f"Plackett-Luce, {'ties are orders that were not recorded' if tied else 'no ties'}"
+
+    @property
+    def held_(self) -> str:
+        """What keeps scores finite."""
+        return held(self.virtual)
 
     def _penalty(self) -> Penalty:
         n = len(self.items_)

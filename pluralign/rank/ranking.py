@@ -18,6 +18,7 @@ from pluralign.rank.estimator import Estimator
 from pluralign.rank.graph import Graph, graph
 from pluralign.rank.leaderboard import ELO, Leaderboard
 from pluralign.rank.over_time import MODELS, Followed, over_time
+from pluralign.rank.people import OF_PEOPLE, OF_RANKINGS, Fitted, of_people, of_rankings
 from pluralign.rank.scan import scan
 from pluralign.rank.uncertainty import LARGEST
 from pluralign.rank.votes import TIE, Votes, encoded
@@ -27,9 +28,21 @@ Array = NDArray[np.float64]
 
 def rank(
     data: Any,
-    model: Literal["bradley-terry", "thurstone", "elo", "glicko-2", "trueskill", "whole-history"] = "bradley-terry",
+    model: Literal[
+        "bradley-terry",
+        "thurstone",
+        "plackett-luce",
+        "mallows",
+        "mixture",
+        "crowd-bt",
+        "temperature",
+        "elo",
+        "glicko-2",
+        "trueskill",
+        "whole-history",
+    ] = "bradley-terry",
     *,
-    ties: Literal["davidson", "rao-kupper", "half", "drop"] | None = None,
+    ties: Literal["davidson", "rao-kupper", "half", "drop", "orders", "davidson-luce"] | None = None,
     interval: Literal["sandwich", "model", "bootstrap", "none"] | None = None,
     cluster: str | None = "annotator",
     anchor: str | Mapping[str, float] | None = None,
@@ -51,7 +64,10 @@ def rank(
     data, columns, labels: see `Votes.of`. model, ties, order, covariates, weights, both_bad: see `BradleyTerry`; ties
     are Davidson's by default, half wins for Thurstone. Models of ratings that change are "elo", "glicko-2" and
     "trueskill", which take votes in their order, and "whole-history", which needs times (see `Elo`, `Glicko2`,
-    `TrueSkill`, `WholeHistory`; options: theirs); their boards have a `history`. interval: how errors are found;
+    `TrueSkill`, `WholeHistory`; options: theirs); their boards have a `history`. Models of
+    rankings are "plackett-luce", "mallows" and "mixture" (of tastes: a dict of boards), of anything `Rankings.of` takes
+    (see `PlackettLuce`, `Mallows`, `Mixture`; options: theirs, and `unranked`); models of annotators are "crowd-bt" and
+    "temperature" (see `Crowd`). interval: how errors are found;
     "sandwich", the default of models that do not change, stays right where the model is not quite. cluster: votes that
     share an "annotator", a "prompt" or a value of another column are not independent, and intervals are widened for it
     where the votes say who cast them; None takes votes as independent. anchor: an item that gets a rating of 1000, or
@@ -66,7 +82,26 @@ def rank(
     >>> board.table["item"].to_list()
     ['x', 'y']
     """
-    alike = by is None and not order and not covariates and weights == "votes" and model not in MODELS
+    if model in OF_RANKINGS:
+        if by is not None or order or covariates or both_bad != "tie":
+            raise OptionError(f"{model} is for rankings, which have no sides, columns or verdicts; take bradley-terry")
+        source = Votes.of(data, columns, labels) if columns or labels or options.get("of") == "bradley-terry" else data
+        boards = {
+            name: _board(fitted, anchor, scale, level)
+            for name, fitted in of_rankings(
+                model,
+                source,
+                ties=ties,
+                interval=interval,
+                cluster=cluster,
+                weights=weights,
+                prior=prior,
+                seed=seed,
+                options=options,
+            ).items()
+        }
+        return boards if model == "mixture" else boards[""]
+    alike = by is None and not order and not covariates and weights == "votes" and model not in (*MODELS, *OF_PEOPLE)
     votes = (scan(data, columns, labels) if alike else None) or Votes.of(data, columns, labels)
     if by is not None:
         return {
@@ -103,16 +138,24 @@ def rank(
             options=options,
         )
         return _moving(followed, anchor, scale, level)
+    if model in OF_PEOPLE:
+        if covariates or weights != "votes" or both_bad != "tie" or cluster not in (None, "annotator"):
+            raise OptionError(f"{model} takes no covariates, weights, both_bad or clusters; take bradley-terry")
+        person = of_people(model, votes, ties=ties, interval=interval, order=order, prior=prior, options=options)
+        return _board(person, anchor, scale, level)
     if model not in ("bradley-terry", "thurstone"):
-        raise OptionError(f"there is no model '{model}'; take bradley-terry, thurstone, {', '.join(MODELS)}")
+        known = ", ".join((*OF_RANKINGS, *OF_PEOPLE, *MODELS))
+        raise OptionError(f"there is no model '{model}'; take bradley-terry, thurstone, {known}")
     if options:
         raise OptionError(f"there is no option '{next(iter(options))}' of rank, nor of {model}")
     if not isinstance(order, bool):
         raise OptionError(f"{model} estimates what being first is worth: order=True")
+    if ties in ("orders", "davidson-luce"):
+        raise OptionError(f"ties='{ties}' is for rankings: model='plackett-luce'")
     thurstone = model == "thurstone"
     fitted = BradleyTerry(
         link="probit" if thurstone else "logit",
-        ties=ties or ("half" if thurstone else "davidson"),
+        ties=ties or ("half" if thurstone else "davidson"),  # type: ignore[arg-type]
         both_bad=both_bad,
         order=order,
         covariates=covariates,
@@ -131,6 +174,24 @@ def rank(
     freedom = None if groups is None else len(np.unique(groups)) - 1
     held = _anchored(fitted, fitted.graph_, anchor, origin)
     return Leaderboard(fitted, votes, fitted.graph_, covariance, kind, unit, *held, level, freedom)
+
+
+def _board(fitted: Fitted, anchor: str | Mapping[str, float] | None, scale: str | None, level: float) -> Leaderboard:
+    if scale == "elo" and not fitted.logits:
+        raise OptionError("the elo scale is made of logits, and these scores are not: scale='score'")
+    unit, origin = (ELO, 1000.0) if fitted.logits and scale != "score" else (1.0, 0.0)
+    return Leaderboard(
+        fitted.model,
+        fitted.votes,
+        fitted.graph,
+        fitted.covariance,
+        fitted.interval,
+        unit,
+        *_anchored(fitted.model, fitted.graph, anchor, origin),
+        level,
+        fitted.freedom,
+        remarks=fitted.remarks,
+    )
 
 
 def _moving(

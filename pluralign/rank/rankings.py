@@ -139,6 +139,19 @@ class Rankings:
         lower = np.repeat(begin - np.concatenate(([0], np.cumsum(count)[:-1])), count) + np.arange(int(count.sum()))
         return self.flat[upper].astype(np.int64), self.flat[lower].astype(np.int64), owner[upper]
 
+    def ties(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Pairs of items on one place, and the ranking of each, three arrays alike; not of candidates left below."""
+        starts, ends = self.blocks()
+        owner = self.owner[starts]
+        below = self.unranked_below[owner] & (ends == self.offsets[1:][owner])
+        parts = []
+        for size in np.unique((ends - starts)[~below]):
+            block = starts[~below & (ends - starts == size)]
+            i, j = np.triu_indices(int(size), 1)
+            parts.append((block[:, None] + i, block[:, None] + j))
+        a, b = (np.concatenate([part[k].ravel() for part in parts] or [np.zeros(0, np.int64)]) for k in (0, 1))
+        return self.flat[a].astype(np.int64), self.flat[b].astype(np.int64), self.owner[a]
+
     def matrix(self) -> NDArray[np.float64]:
         """[n, n] weighted count of rankings that put the item of the row above that of the column."""
         upper, lower, ranking = self.above()
