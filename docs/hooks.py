@@ -22,6 +22,7 @@ FIRST = ("index.md",)
 LAST = (
     "formats.md",
     "objectives.md",
+    "methods.md",
     "own-loop.md",
     "own-objective.md",
     "trl-agreement.md",
@@ -38,6 +39,7 @@ def on_files(files: Files, config: Any) -> Files:
     pages = {
         "objectives.md": objectives_page(),
         "formats.md": formats_page(),
+        "methods.md": methods_page(),
         "changelog.md": (ROOT / "CHANGELOG.md").read_text(),
         "contributing.md": (ROOT / "CONTRIBUTING.md").read_text(),
         "api/index.md": api_index(),
@@ -126,6 +128,40 @@ def objectives_page() -> str:
     return "\n".join([*lines, ""])
 
 
+METHODS = {
+    "On data": (
+        "Feedback in, feedback out, before any training; each says in the feedback's history what it did and left out.",
+        ["pluralign.feedback.recipes"],
+    ),
+    "Rounds and moving references": (
+        "`align --sync-ref-model` lets the reference follow the policy (tr_dpo); `--curriculum` trains in rounds.",
+        ["pluralign.train.rounds", "pluralign.train.moving"],
+    ),
+    "Heads trained beside the policy": (
+        "`align --objective sparse_po --token-masks common`, `align --objective spo_selfsup --degrees 4`.",
+        ["pluralign.train.heads"],
+    ),
+    "Diagnostics": (
+        "Ranking accuracy, difficulty, reliance on length and slopes are metrics of every run and stand in its report.",
+        ["pluralign.evaluate.diagnostics", "pluralign.evaluate.ches", "pluralign.evaluate.difficulty"],
+    ),
+}
+
+
+def methods_page() -> str:
+    """Methods of papers that are no loss: on data, in training, as diagnostics; from their docstrings."""
+    lines = [
+        "# Methods beside the loss",
+        "",
+        "What papers propose that is no loss: it changes the data, moves the reference, or measures. Losses stand "
+        "under [Objectives](objectives.md). Written from the code when the site is built.",
+    ]
+    for title, (words, modules) in METHODS.items():
+        lines += ["", f"## {title}", "", words, ""]
+        lines += [f"::: {module}\n    options:\n      heading_level: 3\n" for module in modules]
+    return "\n".join([*lines, ""])
+
+
 def _objective(each: Objective) -> list[str]:
     _, _, words = each.doc.partition("\n")
     source = f"[{each.paper}](https://arxiv.org/abs/{each.arxiv})" if each.arxiv else each.paper
@@ -139,12 +175,23 @@ def _objective(each: Objective) -> list[str]:
         f"- **Rows**: {', '.join(each.rows)}",
         f"- **Needs**: {_needs(each)}",
         f"- **Row columns it uses**: {', '.join(_columns(each))}",
+        f"- **Reduces to**: {_reduces(each)}",
     ]
     properties = _properties(each)
     if not properties:
         return [*lines, "- **Options**: none"]
     lines += ["", "| option | default | values |", "| --- | --- | --- |"]
     return lines + [f"| `{name}` | `{about['default']}` | {_bounds(about)} |" for name, about in properties.items()]
+
+
+def _reduces(each: Objective) -> str:
+    found = []
+    for condition, other in each.reduces.items():
+        name = other.partition("(")[0]
+        told = f"[`{other}`](#{name})" if name in catalogue() and (other == name or other.endswith(")")) else other
+        given = f"with `{condition}`" if "=" in condition else condition
+        found.append(f"{told} ({given})")
+    return "; ".join(found) or "nothing simpler"
 
 
 def _needs(each: Objective) -> str:

@@ -50,6 +50,12 @@ def test_every_objective_is_on_its_page() -> None:
     assert "prompt (with nll_over = prompt and response)" in page
 
 
+def test_every_objective_says_what_it_reduces_to() -> None:
+    page = load("hooks").objectives_page()
+    assert page.count("- **Reduces to**: ") == len(catalogue())
+    assert "[`simpo(beta=2.5, gamma=1.5)`](#simpo) (with `alpha=0`)" in page
+
+
 def test_every_format_is_on_its_page() -> None:
     page = load("hooks").formats_page()
     for name, form in formats().items():

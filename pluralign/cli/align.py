@@ -26,6 +26,10 @@ def align(
     ] = None,
     output_dir: Annotated[Path | None, typer.Option("--output-dir", "-o", help="Where the run goes.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file of options; those given here overrule it.")] = None,
+    curriculum: Annotated[
+        int | None,
+        typer.Option(help="Train in so many rounds, from responses far apart to close ones (curry_dpo).", min=1),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint.")] = False,
     show_help: Annotated[bool, typer.Option("--help", help="Show this message and exit.", is_eager=True)] = False,
 ) -> None:
@@ -46,9 +50,33 @@ def align(
         raise OptionError("say where the run goes with --output-dir")
     if data is None and config is None and not resume:
         raise OptionError("no feedback given; see pluralign align --help")
+    if curriculum is not None:
+        _in_rounds(curriculum, data, model, objective, output_dir, config, resume, options)
+        return
     from pluralign.train import align as run_align
 
     run_align(data, model, objective, output_dir=output_dir, config=config, resume=resume, **options)
+
+
+def _in_rounds(
+    rounds: int,
+    data: str | None,
+    model: str | None,
+    objective: str | None,
+    output_dir: Path,
+    config: Path | None,
+    resume: bool,
+    options: dict[str, Any],
+) -> None:
+    from pluralign.feedback import read
+    from pluralign.feedback.recipes import curry_dpo
+    from pluralign.train import align_rounds
+
+    if data is None or model is None:
+        raise OptionError("--curriculum makes its rounds from DATA and begins with --model; give both")
+    feedback = read(data, options.pop("format", None), options.pop("columns", None))
+    parts = curry_dpo(feedback, rounds=rounds, aspect=options.get("aspect"))
+    align_rounds(parts, model, objective or "dpo", output_dir=output_dir, resume=resume, config=config, **options)
 
 
 def extra_options(arguments: list[str]) -> dict[str, Any]:

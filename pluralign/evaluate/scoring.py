@@ -17,6 +17,7 @@ from pluralign.objectives.step import moved
 from pluralign.policy.encode import Encoder
 from pluralign.policy.logprobs import logprobs
 from pluralign.policy.statistics import Reference
+from pluralign.train import heads
 from pluralign.train.batches import Examples, batch_of
 from pluralign.train.data import Prepared, prepare
 from pluralign.train.run import Run
@@ -80,7 +81,11 @@ def score_rows(
         each.to(torch.accelerator.current_accelerator(check_available=True) or "cpu").eval()
     live = Reference(reference)
     needs = goal.needs(**goal_options) & (LIVE | {Need.PROMPT, Need.JOINT})  # what a reward may be made of
-    scorer = Scorer(needs, None, live, options.get("feature_layer", -1))
+    head = heads.make(model.config, needs, options.get("token_masks", "activations"), 0, 0)
+    if head is not None:
+        heads.load(head, run.path)
+        head.to(reference.device)
+    scorer = Scorer(needs, None, live, options.get("feature_layer", -1), head=head)
     for start in range(0, len(examples), batch_size):
         items = [examples[i] for i in range(start, min(start + batch_size, len(examples)))]
         inputs = batch_of(items, pad_id=tokenizer.pad_token_id)

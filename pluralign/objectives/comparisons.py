@@ -28,6 +28,7 @@ CONVEX = {
     needs={Need.REFERENCE},
     uses={"margin"},
     relative=True,
+    reduces={"loss='logistic'": "dpo", "loss='hinge'": "hinge_norm"},
 )
 def gpo(
     batch: PolicyBatch,
@@ -53,6 +54,7 @@ def gpo(
     needs={Need.REFERENCE},
     uses={"margin"},
     relative=True,
+    reduces={"discopop_tau without bound": "the mean of gpo's logistic and exponential losses"},
 )
 def discopop(batch: PolicyBatch, *, beta: Positive = 0.05, discopop_tau: Positive = 0.05) -> Array:
     """(1 - m) * -log sigmoid(z) + m * exp(-z),  m = sigmoid(z / discopop_tau),  z = beta * (h_w - h_l).
@@ -73,6 +75,7 @@ def discopop(batch: PolicyBatch, *, beta: Positive = 0.05, discopop_tau: Positiv
     score=scores.log_ratio,
     needs={Need.REFERENCE},
     rows=(Rows.PAIRS, Rows.UNPAIRED),
+    reduces={"always": "kto with a reference point of 0"},
 )
 def apo_zero(batch: PolicyBatch, *, beta: Positive = 0.1) -> Array:
     """(1 - sigmoid(beta h_w)) + sigmoid(beta h_l),  h = log pi / pi_ref; for a single response, its own term.
@@ -108,6 +111,7 @@ def apo_down(batch: PolicyBatch, *, beta: Positive = 0.1) -> Array:
     arxiv="2405.00675",
     score=scores.log_ratio,
     needs={Need.REFERENCE},
+    reduces={"always": "cal_dpo without its ranking term"},
 )
 def sppo_hard(batch: PolicyBatch, *, beta: Positive = 1e-3) -> Array:
     """(h_w - 1 / (2 beta))^2 + (h_l + 1 / (2 beta))^2,  h = log pi / pi_ref; beta is the paper's 1 / eta.
@@ -126,6 +130,7 @@ def sppo_hard(batch: PolicyBatch, *, beta: Positive = 1e-3) -> Array:
     arxiv="2412.14516",
     score=scores.log_ratio,
     needs={Need.REFERENCE},
+    reduces={"calibration=0": "dpo(beta=1.0)"},
 )
 def cal_dpo(batch: PolicyBatch, *, beta: Positive = 1e-3, calibration: NonNegative = 1.0) -> Array:
     """-log sigmoid(h_w - h_l) + calibration * sppo_hard(beta),  h = log pi / pi_ref; no beta in the first term.
@@ -143,6 +148,7 @@ def cal_dpo(batch: PolicyBatch, *, beta: Positive = 1e-3, calibration: NonNegati
     score=scores.log_ratio,
     needs={Need.REFERENCE},
     uses={"margin"},
+    reduces={"penalty=0": "dpo(beta=0.3)", "h_w of 0 or more": "dpo"},
 )
 def dpop(batch: PolicyBatch, *, beta: Positive = 0.3, penalty: NonNegative = 50.0) -> Array:
     """-log sigmoid(beta * (h_w - h_l - penalty * max(0, -h_w))),  h = log pi / pi_ref; penalty is the paper's lambda.
@@ -162,6 +168,7 @@ def dpop(batch: PolicyBatch, *, beta: Positive = 0.3, penalty: NonNegative = 50.
     score=scores.log_ratio,
     needs={Need.REFERENCE},
     uses={"margin"},
+    reduces={"rejected_beta=0.1": "dpo"},
 )
 def flex_dpo(batch: PolicyBatch, *, beta: Positive = 0.1, rejected_beta: NonNegative = 0.05) -> Array:
     """-log sigmoid(beta * h_w - rejected_beta * h_l),  h = log pi / pi_ref.
@@ -181,6 +188,7 @@ def flex_dpo(batch: PolicyBatch, *, beta: Positive = 0.1, rejected_beta: NonNega
     score=scores.log_ratio,
     needs={Need.REFERENCE},
     uses={"margin"},
+    reduces={"rejected_share=1": "dpo"},
 )
 def dpo_shift(
     batch: PolicyBatch, *, beta: Positive = 0.1, rejected_share: Positive = 0.75, final_share: Positive | None = None
@@ -202,6 +210,7 @@ def dpo_shift(
     score=scores.log_ratio,
     needs={Need.REFERENCE, Need.RATINGS},
     uses={"margin"},
+    reduces={"a gap of ratings of 1": "dpo", "a constant gap": "dpo_shift"},
 )
 def mappo(batch: PolicyBatch, *, beta: Positive = 0.1) -> Array:
     """-log sigmoid(beta * (h_w - (r_w - r_l) * h_l)),  h = log pi / pi_ref, ratings r scaled to [0, 1].
@@ -222,6 +231,7 @@ def mappo(batch: PolicyBatch, *, beta: Positive = 0.1) -> Array:
     needs={Need.REFERENCE},
     uses={"margin"},
     logistic=True,
+    reduces={"divergence='reverse_kl'": "dpo"},
 )
 def f_dpo(
     batch: PolicyBatch,

@@ -33,7 +33,10 @@ AOT: dict[str, Any] = {
 }
 
 
-@objective(**AOT)
+@objective(
+    **AOT,
+    reduces={"one pair a step": "dpo, and cdpo with label_smoothing"},
+)
 def aot(batch: PolicyBatch, *, beta: Positive = 0.01, label_smoothing: FlipRate = 0.0) -> Array:
     """mean over ranks i of -log sigmoid(beta * (a_(i) - b_(i))),  a = margins under pi, b under pi_ref, each sorted.
 
@@ -46,7 +49,10 @@ def aot(batch: PolicyBatch, *, beta: Positive = 0.01, label_smoothing: FlipRate 
     return _sorted_loss(ours, ours - batch.log_ratio.margin, beta, label_smoothing)
 
 
-@objective(**AOT)
+@objective(
+    **AOT,
+    reduces={"one pair a step": "dpo, and cdpo with label_smoothing"},
+)
 def aot_unpaired(batch: PolicyBatch, *, beta: Positive = 0.01, label_smoothing: FlipRate = 0.0) -> Array:
     """mean over ranks i of -log sigmoid(beta * (a_(i) - b_(i))),  a = log-ratios of chosen, b of rejected, sorted.
 
@@ -68,6 +74,7 @@ def _relative_needs(options: dict[str, Any]) -> set[Need]:
     needs=_relative_needs,
     rows=(Rows.PAIRS, Rows.UNPAIRED),
     refuses=NO_ROWS,
+    reduces={"diagonal=1": "dpo", "one pair a step": "dpo"},
 )
 def rpo_relative(
     batch: PolicyBatch,
@@ -115,6 +122,7 @@ def _similarity(batch: PolicyBatch, meets: Array, temperature: float) -> Array:
     score=scores.log_ratio,
     needs=STEP,
     refuses=ONE_WAY,
+    reduces={"q near 0": "dpo", "q of 1": "the mean absolute error"},
 )
 def napo(
     batch: PolicyBatch, *, beta: Positive = 0.1, scale: Positive = 1.0, per: Literal["sequence", "token"] = "sequence"
@@ -140,6 +148,7 @@ def napo(
     uses={"margin"},
     refuses=ONE_WAY,
     tracks=lambda batch, **_: batch.mean_log_ratio.margin,
+    reduces={"alpha=0": "simpo(beta=2.5, gamma=1.5)"},
 )
 def alpha_dpo(batch: PolicyBatch, *, beta: Positive = 2.5, gamma: NonNegative = 1.5, alpha: NonNegative = 0.2) -> Array:
     """simpo(beta, gamma + beta * alpha * sg[z]),  z = standardised (mean log pi / pi_ref of y_w minus that of y_l).
@@ -162,6 +171,7 @@ def alpha_dpo(batch: PolicyBatch, *, beta: Positive = 2.5, gamma: NonNegative = 
     needs=STEP | {Need.RUNNING, Need.RANDOM},
     refuses=ONE_WAY,
     tracks=lambda batch, **_: batch.log_ratio.margin,
+    reduces={"sensitivity=0, keep=1": "dpo"},
 )
 def beta_dpo(
     batch: PolicyBatch, *, beta: Positive = 0.1, sensitivity: NonNegative = 0.6, keep: Positive = 0.8

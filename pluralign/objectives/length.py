@@ -20,6 +20,7 @@ from pluralign.objectives.values import Scores
     needs={Need.REFERENCE},
     uses={"margin"},
     logistic=True,
+    reduces={"equal lengths T": "dpo(beta / T)"},
 )
 def ln_dpo(batch: PolicyBatch, *, beta: Positive = 5.0) -> Array:
     """-log sigmoid(beta * (hbar_w - hbar_l)),  hbar = mean over tokens of log pi / pi_ref.
@@ -39,6 +40,7 @@ def ln_dpo(batch: PolicyBatch, *, beta: Positive = 5.0) -> Array:
     needs={Need.REFERENCE},
     uses={"margin"},
     logistic=True,
+    reduces={"alpha=0": "dpo"},
 )
 def r_dpo(batch: PolicyBatch, *, beta: Positive = 0.1, alpha: NonNegative = 0.01) -> Array:
     """-log sigmoid(beta * (h_w - h_l) + alpha * (|y_w| - |y_l|)),  h = log pi / pi_ref, |y| in tokens.
@@ -59,6 +61,7 @@ def r_dpo(batch: PolicyBatch, *, beta: Positive = 0.1, alpha: NonNegative = 0.01
     needs={Need.REFERENCE, Need.TOKENS},
     uses={"margin"},
     logistic=True,
+    reduces={"ld_alpha=1": "dpo"},
 )
 def ld_dpo(batch: PolicyBatch, *, beta: Positive = 0.1, ld_alpha: Share = 0.5) -> Array:
     """dpo(beta), tokens beyond the length of the shorter response counting ld_alpha each, in policy and reference.
@@ -84,6 +87,7 @@ def _beyond(batch: PolicyBatch, alpha: float) -> Array:
     needs={Need.REFERENCE, Need.TOKENS, Need.RANDOM},
     uses={"margin"},
     logistic=True,
+    reduces={"equal lengths, or evaluation": "dpo"},
 )
 def sampo(batch: PolicyBatch, *, beta: Positive = 0.1) -> Array:
     """dpo(beta) on min(|y_w|, |y_l|) tokens of each response, drawn without replacement, the same in both models.

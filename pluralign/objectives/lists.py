@@ -24,6 +24,7 @@ LISTS = (Rows.RANKINGS, Rows.PAIRS)
     needs={Need.REFERENCE},
     rows=LISTS,
     relative=True,
+    reduces={"two responses": "dpo", "top=1": "infonca(beta=0.1)"},
 )
 def pl_dpo(batch: PolicyBatch, *, beta: Positive = 0.1, top: Annotated[int, Ge(1)] | None = None) -> Array:
     """sum over places k of log sum over j >= k of exp(s_j) - s_k,  s = beta * log pi / pi_ref, best first.
@@ -43,6 +44,7 @@ def pl_dpo(batch: PolicyBatch, *, beta: Positive = 0.1, top: Annotated[int, Ge(1
     needs={Need.REFERENCE},
     rows=LISTS,
     relative=True,
+    reduces={"two responses": "dpo times a constant"},
 )
 def lipo(batch: PolicyBatch, *, beta: Positive = 0.05) -> Array:
     """sum over pairs r_i > r_j of Delta_ij * -log sigmoid(s_i - s_j),  s = beta * log pi / pi_ref.
@@ -71,6 +73,7 @@ def _tree_score(batch: PolicyBatch, *, beta: Array | float, **_: Any) -> Scores:
     score=_tree_score,
     needs={Need.REFERENCE, Need.TOKENS, Need.STEP_WEIGHTS},
     rows=LISTS,
+    reduces={"weights of 1": "lipo(beta=0.1)"},
 )
 def tree_tpo(batch: PolicyBatch, *, beta: Positive = 0.1) -> Array:
     """lipo(beta) on s = beta * sum over steps k of a_k * (log pi / pi_ref of step k).
@@ -109,6 +112,7 @@ def rrhf(batch: PolicyBatch, *, length_power: NonNegative = 1.0, sft_weight: Non
     arxiv="2306.17492",
     score=scores.mean_logp,
     rows=LISTS,
+    reduces={"two responses, sft_weight=0": "-log sigmoid of the gap of ratings times that of mean log-probs"},
 )
 def pro(batch: PolicyBatch, *, sft_weight: NonNegative = 0.05) -> Array:
     """sum over k of log(exp(s_k T_kk) + sum over i > k of exp(s_i T_ki)) - s_k T_kk - sft_weight (K-1)^2 log pi(y_1).
@@ -188,6 +192,7 @@ def exo(
     needs=_target_needs,
     rows=(Rows.PAIRS, Rows.RANKINGS),
     relative=True,
+    reduces={"targets='labels'": "dpo(beta=0.01)"},
 )
 def infonca(
     batch: PolicyBatch, *, beta: Positive = 0.01, targets: Targets = "labels", temperature: Positive = 1.0

@@ -22,6 +22,7 @@ from pluralign.objectives.values import Scores
     needs={Need.REFERENCE, Need.RATINGS},
     uses={"margin"},
     logistic=True,
+    reduces={"alpha=0": "dpo"},
 )
 def odpo(
     batch: PolicyBatch,
@@ -51,6 +52,7 @@ def odpo(
     needs={Need.REFERENCE, Need.RATINGS},
     uses={"margin"},
     logistic=True,
+    reduces={"scale=0": "dpo"},
 )
 def margin_reg(batch: PolicyBatch, *, beta: Positive = 0.1, scale: NonNegative = 1.0) -> Array:
     """-log sigmoid(beta * (h_w - h_l) - scale * (r_w - r_l)),  r = share of judges who prefer the response.
@@ -70,6 +72,7 @@ def margin_reg(batch: PolicyBatch, *, beta: Positive = 0.1, scale: NonNegative =
     needs={Need.REFERENCE, Need.RATINGS},
     uses={"margin"},
     relative=True,
+    reduces={"gamma without bound": "dpo", "a constant gap of ratings": "cdpo"},
 )
 def mmpo(batch: PolicyBatch, *, beta: Positive = 0.1, gamma: NonNegative = 1.0) -> Array:
     """p * dpo(y_w > y_l) + (1 - p) * dpo(y_l > y_w),  p = sigmoid(gamma * (r_w - r_l)).
@@ -90,6 +93,7 @@ def mmpo(batch: PolicyBatch, *, beta: Positive = 0.1, gamma: NonNegative = 1.0) 
     needs={Need.REFERENCE},
     uses={"margin", "tie"},
     relative=True,
+    reduces={"alpha near 0": "dpo on wins"},
 )
 def todo(batch: PolicyBatch, *, beta: Positive = 0.01, alpha: Positive = 0.5) -> Array:
     """-log P(win) or -log P(tie),  P(win) = sigmoid(mu - alpha),  P(tie) what is left,  mu = beta * (h_w - h_l).

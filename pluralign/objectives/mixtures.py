@@ -21,6 +21,7 @@ from pluralign.objectives.unpaired import bco
     score=scores.log_ratio,
     needs={Need.REFERENCE},
     uses={"margin"},
+    reduces={"alpha=0": "dpo"},
 )
 def nll_augmented(batch: PolicyBatch, *, beta: Positive = 0.1, alpha: NonNegative = 1.0) -> Array:
     """dpo(beta) + alpha * NLL(y_w).
@@ -38,6 +39,11 @@ def nll_augmented(batch: PolicyBatch, *, beta: Positive = 0.1, alpha: NonNegativ
     arxiv="2411.10442",
     score=scores.log_ratio,
     needs={Need.REFERENCE, Need.RUNNING_REWARD},
+    reduces={
+        "preference_weight=1, quality_weight=0, generation_weight=0": "dpo",
+        "preference_weight=0, quality_weight=1, generation_weight=0": "bco(beta=0.1)",
+        "preference_weight=0, quality_weight=0, generation_weight=1": "sft",
+    },
 )
 def mpo_mixed(
     batch: PolicyBatch,
@@ -81,6 +87,7 @@ def rationale(batch: PolicyBatch) -> Array:
     score=scores.log_ratio,
     needs={Need.REFERENCE, Need.RATIONALE},
     uses={"margin"},
+    reduces={"gamma=0": "dpo"},
 )
 def rationale_dpo(batch: PolicyBatch, *, beta: Positive = 0.1, gamma: NonNegative = 1.0) -> Array:
     """dpo(beta) + gamma * rationale.
@@ -99,6 +106,7 @@ def rationale_dpo(batch: PolicyBatch, *, beta: Positive = 0.1, gamma: NonNegativ
     score=scores.log_ratio,
     needs={Need.REFERENCE, Need.AUXILIARY},
     uses={"margin"},
+    reduces={"gamma=0": "dpo"},
 )
 def spo_selfsup(batch: PolicyBatch, *, beta: Positive = 0.1, gamma: NonNegative = 0.1) -> Array:
     """dpo(beta) + gamma * auxiliary,  the cross-entropy of telling how far a preferred response was degraded.
@@ -117,6 +125,7 @@ def spo_selfsup(batch: PolicyBatch, *, beta: Positive = 0.1, gamma: NonNegative 
     score=scores.log_ratio,
     needs={Need.REFERENCE},
     rows=(Rows.MIXED,),
+    reduces={"pairs only": "dpo"},
 )
 def c3po(batch: PolicyBatch, *, beta: Positive = 0.1, sft_weight: NonNegative = 0.4) -> Array:
     """dpo(beta) on pairs, sft_weight * -mean log pi(y) on single responses.
@@ -138,6 +147,7 @@ def c3po(batch: PolicyBatch, *, beta: Positive = 0.1, sft_weight: NonNegative = 
     score=scores.log_ratio,
     needs={Need.REFERENCE},
     rows=(Rows.DEMONSTRATIONS, Rows.PAIRS),
+    reduces={"divergence='total_variation'": "sft, its gradient scaled by beta"},
 )
 def sft_fdiv(
     batch: PolicyBatch,

@@ -16,6 +16,7 @@ from pluralign.objectives.reference import dpo
     needs={Need.REFERENCE},
     uses={"margin"},
     relative=True,
+    reduces={"label_smoothing=0": "dpo"},
 )
 def cdpo(batch: PolicyBatch, *, beta: Positive = 0.1, label_smoothing: FlipRate = 0.1) -> Array:
     """(1 - eps) * dpo(y_w > y_l) + eps * dpo(y_l > y_w),  eps = label_smoothing.
@@ -35,6 +36,7 @@ def cdpo(batch: PolicyBatch, *, beta: Positive = 0.1, label_smoothing: FlipRate 
     needs={Need.REFERENCE},
     uses={"margin"},
     relative=True,
+    reduces={"label_smoothing=0": "dpo"},
 )
 def rdpo(batch: PolicyBatch, *, beta: Positive = 0.1, label_smoothing: FlipRate = 0.1) -> Array:
     """((1 - eps) * dpo(y_w > y_l) - eps * dpo(y_l > y_w)) / (1 - 2 eps),  eps = label_smoothing.

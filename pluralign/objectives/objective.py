@@ -117,6 +117,7 @@ class Objective:
     refuses: row fields that make no sense with it, and why.
     relative: true where the loss depends on rewards only through their differences within a row.
     logistic: true where the loss is -log sigmoid of such a difference, less a constant.
+    reduces: what it becomes in special cases: options, or a condition in words -> another objective, or words.
     """
 
     def __init__(
@@ -133,6 +134,7 @@ class Objective:
         relative: bool,
         logistic: bool,
         tracks: Callable[..., Array] | None,
+        reduces: dict[str, str] | None = None,
     ) -> None:
         functools.update_wrapper(self, function)
         self.function, self.paper, self.arxiv, self._score, self._needs = function, paper, arxiv, score, needs
@@ -141,6 +143,7 @@ class Objective:
         self.equation = self.doc.partition("\n")[0]
         self.rows, self.uses, self.refuses, self.relative, self.logistic = rows, uses, refuses, relative, logistic
         self._tracks = tracks
+        self.reduces = reduces or {}
         self._shifts: Callable[..., Scores] | None = None
 
     def __call__(self, batch: PolicyBatch, **options: Any) -> Array:
@@ -243,6 +246,7 @@ def objective(
     relative: bool = False,
     logistic: bool = False,
     tracks: Callable[..., Array] | None = None,
+    reduces: dict[str, str] | None = None,
 ) -> Callable[[Callable[..., Array]], Objective]:
     """Make an objective of a function `(batch, *, option=default, ...) -> losses [B]`.
 
@@ -275,6 +279,7 @@ def objective(
             relative=relative or logistic,
             logistic=logistic,
             tracks=tracks,
+            reduces=reduces,
         )
 
     return wrap

@@ -42,6 +42,7 @@ def _ipo_score(batch: PolicyBatch, *, beta: Array | float, per: str) -> Scores:
     score=_ipo_score,
     needs={Need.REFERENCE},
     relative=True,
+    reduces={"per='sequence'": "gpo's squared loss, scaled"},
 )
 def ipo(batch: PolicyBatch, *, beta: Positive = 0.1, per: Literal["token", "sequence"] = "token") -> Array:
     """(h_w - h_l - 1 / (2 beta))^2,  h = mean (per token) or sum (per sequence) of log pi / pi_ref.
@@ -62,6 +63,7 @@ def ipo(batch: PolicyBatch, *, beta: Positive = 0.1, per: Literal["token", "sequ
     needs={Need.REFERENCE},
     uses={"margin"},
     relative=True,
+    reduces={"always": "gpo(loss='hinge')"},
 )
 def hinge_norm(batch: PolicyBatch, *, beta: Positive = 0.1) -> Array:
     """max(0, 1 - beta * (h_w - h_l)),  h(y) = log pi(y|x) - log pi_ref(y|x).

@@ -54,6 +54,7 @@ def slic(batch: PolicyBatch, *, delta: Positive = 1.0, sft_weight: NonNegative =
     score=scores.mean_logp,
     uses={"margin"},
     logistic=True,
+    reduces={"gamma=0 and a reference": "ln_dpo"},
 )
 def simpo(batch: PolicyBatch, *, beta: Positive = 2.0, gamma: NonNegative = 1.0) -> Array:
     """-log sigmoid(beta * (mean log pi(y_w|x) - mean log pi(y_l|x)) - gamma), means over tokens.
@@ -71,6 +72,7 @@ def simpo(batch: PolicyBatch, *, beta: Positive = 2.0, gamma: NonNegative = 1.0)
     arxiv="2401.08417",
     score=scores.total_logp,
     uses={"margin"},
+    reduces={"alpha=0": "dpo against a reference that finds all responses alike"},
 )
 def cpo(batch: PolicyBatch, *, beta: Positive = 0.1, alpha: NonNegative = 1.0) -> Array:
     """-log sigmoid(beta * (log pi(y_w|x) - log pi(y_l|x))) + alpha * NLL(y_w), sums over tokens in the first term.
@@ -93,6 +95,7 @@ def _orpo_needs(options: dict[str, Any]) -> set[Need]:
     score=scores.log_odds,
     needs=_orpo_needs,
     uses={"margin"},
+    reduces={"beta near 0": "sft"},
 )
 def orpo(
     batch: PolicyBatch,
@@ -126,6 +129,7 @@ def _alpha_score(batch: PolicyBatch, *, beta: Array | float, alpha: float, **_: 
     score=_alpha_score,
     uses={"margin"},
     logistic=True,
+    reduces={"alpha=0": "simpo(beta=2.5, gamma=0.1)"},
 )
 def alphapo(batch: PolicyBatch, *, beta: Positive = 2.5, gamma: NonNegative = 0.1, alpha: float = 0.25) -> Array:
     """-log sigmoid(R_w - R_l - gamma),  R = beta * (1 - p^-alpha) / alpha,  p = exp(mean log pi) over tokens.
@@ -176,6 +180,7 @@ def asft(batch: PolicyBatch, *, beta: NonNegative = 0.5) -> Array:
     arxiv="2401.08417",
     score=scores.mean_logp,
     uses={"margin"},
+    reduces={"alpha=0": "simpo(beta=2.0, gamma=1.0)"},
 )
 def cpo_simpo(batch: PolicyBatch, *, beta: Positive = 2.0, gamma: NonNegative = 1.0, alpha: NonNegative = 1.0) -> Array:
     """simpo(beta, gamma) + alpha * NLL(y_w).
@@ -195,6 +200,7 @@ def cpo_simpo(batch: PolicyBatch, *, beta: Positive = 2.0, gamma: NonNegative = 
     ),
     rows=(Rows.RANKINGS,),
     uses={"margin"},
+    reduces={"y_1 the same as y_2": "cpo", "alpha=0, per='token'": "simpo on y_2 and y_3"},
 )
 def tpo(
     batch: PolicyBatch,

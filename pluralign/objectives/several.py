@@ -22,6 +22,7 @@ from pluralign.objectives.values import Scores
     needs={Need.REFERENCE, Need.FROZEN},
     uses={"margin"},
     relative=True,
+    reduces={"own_weight=1": "dpo"},
 )
 def modpo(batch: PolicyBatch, *, beta: Positive = 0.1, own_weight: Annotated[float, Gt(0), Le(1)] = 0.5) -> Array:
     """-log sigmoid((beta * (h_w - h_l) - sum_j w_j (r_j(y_w) - r_j(y_l))) / own_weight),  r = beta log pi_j / pi_ref.
@@ -45,6 +46,7 @@ def modpo(batch: PolicyBatch, *, beta: Positive = 0.1, own_weight: Annotated[flo
     needs={Need.REFERENCE, Need.FROZEN},
     uses={"margin"},
     relative=True,
+    reduces={"keep=0": "dpo"},
 )
 def spo_seq(batch: PolicyBatch, *, beta: Positive = 0.1, keep: NonNegative = 0.3) -> Array:
     """-log sigmoid(beta * (h_w - h_l) - keep * sum_i (R_i(y_w) - R_i(y_l))),  R_i the reward implied by round i.
@@ -71,6 +73,7 @@ def spo_seq(batch: PolicyBatch, *, beta: Positive = 0.1, keep: NonNegative = 0.3
     needs={Need.JOINT},
     uses={"margin"},
     logistic=True,
+    reduces={"one prompt for both responses": "dpo"},
 )
 def dove(batch: PolicyBatch, *, beta: Positive = 0.1) -> Array:
     """-log sigmoid(beta * (H_w - H_l)),  H = log pi(x, y) / pi_ref(x, y), prompt tokens included.
@@ -90,6 +93,7 @@ def dove(batch: PolicyBatch, *, beta: Positive = 0.1) -> Array:
     needs={Need.REFERENCE},
     rows=(Rows.PAIRS, Rows.RANKINGS),
     uses={"margin"},
+    reduces={"two responses under one prompt": "dpo"},
 )
 def mapl(batch: PolicyBatch, *, beta: Positive = 0.1) -> Array:
     """-log sigmoid(s_1 - s_2), or -log sigmoid((s_1 - s_2) - (s_3 - s_4)) for four;  s = beta * log pi / pi_ref.

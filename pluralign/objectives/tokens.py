@@ -28,6 +28,7 @@ def _kl(batch: PolicyBatch) -> Scores:
     score=lambda batch, *, beta, **_: beta * (batch.log_ratio + _kl(batch)),
     needs={Need.REFERENCE, Need.TOKEN_KL},
     uses={"margin"},
+    reduces={"alpha=0": "dpo"},
 )
 def tdpo(
     batch: PolicyBatch,
@@ -56,6 +57,7 @@ def tdpo(
     ),
     needs={Need.REFERENCE, Need.TOKENS, Need.TOKEN_KL, Need.TOKEN_WEIGHTS},
     uses={"margin"},
+    reduces={"masks of 1": "tdpo(variant='tdpo1')", "a reward mask of 1 and a divergence mask of 0": "dpo"},
 )
 def sparse_po(
     batch: PolicyBatch, *, beta: Positive = 0.1, reward_l1: NonNegative = 0.0, kl_l1: NonNegative = 0.0
@@ -94,6 +96,7 @@ def _turn_weight(batch: PolicyBatch, gamma: float) -> Array:
     needs={Need.REFERENCE, Need.TOKENS, Need.TURNS},
     uses={"margin"},
     logistic=True,
+    reduces={"one turn": "dpo"},
 )
 def dmpo(batch: PolicyBatch, *, beta: Positive = 0.1, gamma: Share = 0.9) -> Array:
     """dpo(beta) on sums over turns t of phi(t, N) * h_t,  phi = gamma^t (1 - gamma^(N-t)) / (1 - gamma^N).
@@ -121,6 +124,7 @@ def _feature_drift(batch: PolicyBatch, top: int) -> Scores:
     score=scores.mean_log_ratio,
     needs={Need.REFERENCE, Need.FEATURES},
     uses={"margin"},
+    reduces={"alpha=0": "ln_dpo(beta=0.1)"},
 )
 def fpo(
     batch: PolicyBatch, *, beta: Positive = 0.1, alpha: NonNegative = 0.5, top: Annotated[int, Ge(1)] = 50
@@ -153,7 +157,13 @@ ON_POLICY: dict[str, Any] = {
 }
 
 
-@objective(**ON_POLICY, score=scores.log_ratio, needs={Need.REFERENCE, Need.TOKENS, Need.COLLISION}, uses={"margin"})
+@objective(
+    **ON_POLICY,
+    score=scores.log_ratio,
+    needs={Need.REFERENCE, Need.TOKENS, Need.COLLISION},
+    uses={"margin"},
+    reduces={"a uniform policy": "dpo(beta=0.01)"},
+)
 def wpo(batch: PolicyBatch, *, beta: Positive = 0.01, clip: bool = False) -> Array:
     """w_w * w_l * dpo(beta),  w = exp(mean over tokens of log pi(y_t) - log sum over the vocabulary of pi^2), sg.
 

@@ -18,6 +18,7 @@ from pluralign.objectives.objective import Need, NonNegative, Positive, Rows, Sh
     score=scores.log_ratio,
     needs={Need.REFERENCE, Need.MISMATCHED},
     rows=(Rows.UNPAIRED, Rows.PAIRS),
+    reduces={"a reference point of 0": "apo_zero"},
 )
 def kto(
     batch: PolicyBatch,
@@ -47,6 +48,7 @@ def kto(
     score=scores.log_ratio,
     needs={Need.REFERENCE, Need.RUNNING_REWARD},
     rows=(Rows.UNPAIRED, Rows.PAIRS),
+    reduces={"pairs and a shift of 0": "an upper bound of dpo"},
 )
 def bco(batch: PolicyBatch, *, beta: Positive = 0.01) -> Array:
     """mean over good of -log sigmoid(beta h - delta), plus mean over bad of -log sigmoid(delta - beta h).
@@ -66,6 +68,7 @@ def bco(batch: PolicyBatch, *, beta: Positive = 0.01) -> Array:
     score=scores.total_logp,
     needs={Need.TOKEN_KL},
     rows=(Rows.UNPAIRED, Rows.PAIRS),
+    reduces={"alpha=1, beta=0": "imitation of the good responses"},
 )
 def pmpo(batch: PolicyBatch, *, alpha: Share = 0.5, beta: NonNegative = 0.5) -> Array:
     """-alpha * mean over good of log pi + (1 - alpha) * mean over bad of log pi + beta * KL(pi_ref || pi).

@@ -13,6 +13,8 @@ from pluralign.policy.batch import TokenBatch
 from pluralign.policy.logprobs import logprobs
 
 Layer = tuple[torch.Tensor, ...]
+Masks = Callable[[Layer], tuple[torch.Tensor, torch.Tensor]]
+"""Hidden states of all layers, [N, T, H] each -> weights of log-ratios and of divergences, [N, T] each."""
 
 
 class Reference:
@@ -49,8 +51,12 @@ class Reference:
         return found
 
 
-def token_values(model: Any, reference: Reference, tokens: TokenBatch, needs: set[Need]) -> Tokens:
+def token_values(
+    model: Any, reference: Reference, tokens: TokenBatch, needs: set[Need], masks: Masks | None = None
+) -> Tokens:
     """The numbers at single tokens that an objective with these needs reads, [B, K, T]; see `Tokens`.
+
+    masks: gives the two weights of each token from the reference's hidden states; by its activations if left out.
 
     Takes whole next-token distributions of both models at once, so the batch must be small enough for two arrays of
     tokens by vocabulary.
@@ -77,8 +83,12 @@ def token_values(model: Any, reference: Reference, tokens: TokenBatch, needs: se
     if Need.COLLISION in needs:
         values["log_collision"] = spread(torch.logsumexp(2 * log_p.detach(), -1))
     if weighted:
-        weight = _step_weight if Need.STEP_WEIGHTS in needs else _activation_weight
-        values["reward_weight"] = values["kl_weight"] = weight(theirs.hidden_states, tokens, turn)
+        if masks is not None:
+            both = masks(theirs.hidden_states)
+        else:
+            weight = _step_weight if Need.STEP_WEIGHTS in needs else _activation_weight
+            both = (weight(theirs.hidden_states, tokens, turn),) * 2
+        values["reward_weight"], values["kl_weight"] = (each.view(b, k, -1) * mask.view(b, k, -1) for each in both)
     return Tokens(
         mask=mask.view(b, k, -1).to(log_p.dtype),
         logp=spread(log_p.gather(-1, targets)[:, 0]),
@@ -110,6 +120,14 @@ def features(model: Any, reference: Reference, tokens: TokenBatch, layer: int) -
     both = (_forward(model, tokens, True), reference.forward(tokens, hidden=True))
     mine, theirs = (pooled(out.hidden_states[layer], tokens.response_mask).view(b, k, -1) for out in both)
     return mine, theirs
+
+
+def last_states(model: Any, tokens: TokenBatch) -> torch.Tensor:
+    """Last-layer hidden state at the last token of each sequence, [B*K, H], with the gradient."""
+    hidden: torch.Tensor = _forward(model, tokens, True).hidden_states[-1]
+    # The last real token, whichever side the padding is on.
+    last = (tokens.attention_mask * torch.arange(hidden.shape[1], device=hidden.device)).argmax(-1)
+    return hidden[torch.arange(len(last), device=hidden.device), last]
 
 
 def prompt_embedding(reference: Reference, tokens: TokenBatch, layer: int) -> torch.Tensor:

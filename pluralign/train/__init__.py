@@ -8,8 +8,9 @@ from pluralign.train.run import Run
 
 if TYPE_CHECKING:
     from pluralign.train.alignment import align
+    from pluralign.train.rounds import align_rounds
 
-__all__ = ["Run", "align"]
+__all__ = ["Run", "align", "align_rounds"]
 
 
 def __getattr__(name: str) -> Any:
@@ -18,4 +19,8 @@ def __getattr__(name: str) -> Any:
         from pluralign.train.alignment import align
 
         return align
+    if name == "align_rounds":
+        from pluralign.train.rounds import align_rounds
+
+        return align_rounds
     raise AttributeError(f"module 'pluralign.train' has no attribute '{name}'")

@@ -26,7 +26,7 @@ from pluralign.policy.load import load
 from pluralign.policy.reference import ReferenceCache, weights_fingerprint
 from pluralign.policy.statistics import Reference
 from pluralign.progress import bar
-from pluralign.train import moving
+from pluralign.train import heads, moving
 from pluralign.train.arguments import training_arguments
 from pluralign.train.batches import Examples
 from pluralign.train.data import Prepared, Wanted, check_columns, kind_for, mismatched, prepare
@@ -98,6 +98,7 @@ def align(
         ties="tie" in goal.uses,
         aspect=settings.aspect,
         scale=settings.rating_range,
+        degrees=settings.degrees if Need.AUXILIARY in needs else None,
     )
     with bar("encoding", len(train), console) as step:
         prepared = prepare(train, goal, encoder, step, wanted)
@@ -115,6 +116,7 @@ def align(
     trainer = PolicyTrainer(
         reference=Reference(frozen or policy) if live else None,
         moving=settings.sync_ref_model,
+        head=heads.make(policy.config, needs, settings.token_masks, settings.degrees, settings.seed),
         feature_layer=settings.feature_layer,
         objective=goal,
         options=goal_options,
@@ -367,6 +369,8 @@ def _save_model(run: Run, trainer: PolicyTrainer, tokenizer: Any) -> None:
     if hasattr(policy, "merge_and_unload"):
         policy.save_pretrained(run.path / "adapter")
         policy = policy.merge_and_unload()
+    if trainer.head is not None:
+        heads.save(trainer.head, run.path)
     _save_whole(run.path / "model", policy, tokenizer)
 
 

@@ -46,6 +46,11 @@ class Examples(Dataset[Any]):
         """Whether some row has a rationale."""
         return any(row.rationale is not None for row in self.rows)
 
+    @cached_property
+    def degraded(self) -> bool:
+        """Whether some row has a degraded response."""
+        return any(row.degraded is not None for row in self.rows)
+
     @property
     def lengths(self) -> list[int]:
         """Tokens of each row, all its responses together."""
@@ -78,6 +83,10 @@ def batch_of(items: Sequence[tuple[Examples, int]], *, pad_id: int) -> dict[str,
     if examples.explained:
         texts = [row.rationale or Encoded(row.encoded.prompt_ids[:1], ([pad_id],), ([False],)) for row in rows]
         batch["rationale"] = collate(texts, pad_id=pad_id)
+    if examples.degraded:
+        nothing = Encoded(rows[0].encoded.prompt_ids[:1], ([pad_id],), ([False],))
+        batch["degraded"] = collate([row.degraded or nothing for row in rows], pad_id=pad_id)
+        batch["degree"] = torch.tensor([-1 if row.degree is None else row.degree for row in rows])
     for name in ("ref_logp", "ref_joint_logp", "frozen_logp"):
         if (values := getattr(examples, name)) is not None:
             batch[name] = torch.from_numpy(np.array(values[places]))

@@ -11,7 +11,7 @@ import numpy as np
 from pluralign.errors import BadRow, FeedbackError, OptionError
 from pluralign.feedback import Feedback
 from pluralign.feedback.convert import prompt_key
-from pluralign.feedback.recipes.rationale import rationale
+from pluralign.feedback.recipes import degraded, rationale
 from pluralign.feedback.record import Judgement
 from pluralign.objectives import Objective, Rows
 from pluralign.policy.encode import Encoded, Encoder
@@ -22,7 +22,8 @@ class Row:
     """One judgement ready to train on: the preferred response first, +1 and -1 for good and bad.
 
     index: its row in the feedback. prompt: what tells its prompt from others. rating: larger is better, a number for
-    each response. tie: whether neither is preferred. rationale: why, to be learnt as a text of its own.
+    each response. tie: whether neither is preferred. rationale: why, to be learnt as a text of its own. degraded: the
+    preferred response with key phrases taken out, to this degree.
     """
 
     encoded: Encoded
@@ -36,6 +37,8 @@ class Row:
     rating: tuple[float, ...] | None = None
     tie: bool | None = None
     rationale: Encoded | None = None
+    degraded: Encoded | None = None
+    degree: int | None = None
 
     @property
     def present(self) -> int:
@@ -67,7 +70,7 @@ class Wanted:
     """What of a judgement the objective reads beyond texts and order.
 
     ratings, rationale, ties: whether it does. aspect: which rating, where there are several. scale: the lowest and
-    highest rating, to be moved to 0 and 1.
+    highest rating, to be moved to 0 and 1. degrees: how many degrees of a degraded preferred response to tell apart.
     """
 
     ratings: bool = False
@@ -75,6 +78,7 @@ class Wanted:
     ties: bool = False
     aspect: str | None = None
     scale: tuple[float, float] | None = None
+    degrees: int | None = None
 
 
 def prepare(
@@ -195,7 +199,19 @@ def _row(j: Judgement, index: int, kind: Rows, chosen_only: bool, encoder: Encod
         _ratings(j, [first, 1 - first], wanted) if wanted.ratings else None,
         tie if wanted.ties else None,
         _rationale(j, first, encoder) if wanted.rationale else None,
+        *(_degraded(j, first, index, wanted.degrees, encoder) if wanted.degrees else (None, None)),
     )
+
+
+def _degraded(
+    j: Judgement, first: int, index: int, degrees: int, encoder: Encoder
+) -> tuple[Encoded, int] | tuple[None, None]:
+    """The preferred response degraded, each row to the degree whose turn it is; nothing if it has no phrase to lose."""
+    degree, whole = index % degrees, j.responses[first].messages
+    less = degraded(whole, degree, degrees)
+    if degree and less == whole:
+        return None, None
+    return encoder.encode(j.prompt, [less], j.tools), degree
 
 
 def _ratings(j: Judgement, order: list[int], wanted: Wanted) -> tuple[float, ...]:

@@ -50,6 +50,7 @@ NAMES = [
     "gradients/chosen",
     "gradients/rejected",
     "gradients/log_ratio",
+    "auxiliary",
 ]
 """Every metric of `add_metrics` and `add_slopes`, in the order reported."""
 
@@ -60,6 +61,8 @@ def add_metrics(tally: Tally, batch: PolicyBatch, rewards: Scores) -> None:
     chosen are the desirable responses, rejected the others. displacement: log-prob minus the reference's. kl: mean of
     log pi / pi_ref over all responses of the data; an estimate of the divergence only as far as they look like the
     policy's own samples (`pluralign evaluate` draws some).
+
+    auxiliary: loss of the extra task, of rows that take part in it.
 
     Of pairs: ranking/accuracies, how often log pi itself ranks as people do, and by the mean log-prob of a token
     (Chen et al. 2024): another thing than rewards/accuracies, which knows the reference. ranking/difficulty: by how
@@ -73,6 +76,8 @@ def add_metrics(tally: Tally, batch: PolicyBatch, rewards: Scores) -> None:
         tally.add(f"logps/{side}", batch.logp[mask], weight[mask])
         if drift is not None:
             tally.add(f"displacement/{side}", drift[mask], weight[mask])
+    if batch.auxiliary is not None:
+        tally.add("auxiliary", batch.auxiliary, row * (batch.auxiliary > 0))
     if drift is not None:
         tally.add("kl", drift.flatten(), weight.flatten())
     if batch.logp.shape[1] == 2:

@@ -82,6 +82,10 @@ class AlignOptions(pydantic.BaseModel):
     """How far the reference moves towards the policy each time; 1 makes it the policy."""
     ref_model_sync_steps: int = pydantic.Field(512, ge=1)
     """Optimizer steps between two moves of the reference."""
+    token_masks: Literal["activations", "common", "independent"] = "activations"
+    """How sparse_po finds the tokens that count: the reference's activations, or a trained head, of one mask or two."""
+    degrees: int = pydantic.Field(4, ge=2)
+    """Degrees of degraded responses that spo_selfsup tells apart, the whole one among them."""
     feature_layer: int = -1
     """Hidden layer whose states give the features and embeddings that some objectives need; -1 is the last."""
     seed: int = 0

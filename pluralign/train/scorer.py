@@ -11,7 +11,7 @@ import torch
 from pluralign.objectives import Need, PolicyBatch
 from pluralign.policy.batch import TokenBatch
 from pluralign.policy.logprobs import LogProbs, logprobs
-from pluralign.policy.statistics import Reference, features, prompt_embedding, token_values
+from pluralign.policy.statistics import Reference, features, last_states, prompt_embedding, token_values
 from pluralign.train.batches import policy_batch
 
 TOKENS = {Need.TOKENS, Need.TOKEN_KL, Need.COLLISION, Need.TURNS, Need.TOKEN_WEIGHTS, Need.STEP_WEIGHTS}
@@ -29,6 +29,7 @@ COMPUTED = LIVE | {
     Need.JOINT,
     Need.FROZEN,
     Need.RATIONALE,
+    Need.AUXILIARY,
 }
 """What an objective may need in `align`."""
 
@@ -37,6 +38,7 @@ class Scorer:
     """Scores collated rows for an objective with these needs.
 
     beta: for rows that carry none of their own. moving: the reference changes, so its log-probs are computed anew.
+    head: what is trained beside the policy; see `pluralign.train.heads`.
     """
 
     def __init__(
@@ -46,8 +48,10 @@ class Scorer:
         reference: Reference | None,
         feature_layer: int,
         moving: bool = False,
+        head: torch.nn.Module | None = None,
     ) -> None:
         self.needs, self.beta, self.reference, self.layer, self.moving = needs, beta, reference, feature_layer, moving
+        self.head = head
 
     def __call__(self, model: Any, inputs: dict[str, Any], step: dict[str, Any]) -> PolicyBatch:
         """The rows under the model; step: what they share with the other rows of their optimizer step."""
@@ -56,7 +60,8 @@ class Scorer:
         if self.moving and self.reference is not None:
             inputs = inputs | {"ref_logp": self.reference.logp(tokens)}
         if self.needs & TOKENS and self.reference is not None:
-            values = token_values(model, self.reference, tokens, self.needs)
+            masks = self.head if Need.TOKEN_WEIGHTS in self.needs else None
+            values = token_values(model, self.reference, tokens, self.needs, masks)
             extra["tokens"] = replace(values, uniform=inputs.get("token_uniform"))
             (each,) = values.known("logp")
             scored = LogProbs(each.sum(-1), tokens.length, each)
@@ -73,6 +78,8 @@ class Scorer:
         if Need.RATIONALE in self.needs:
             said = logprobs(model, inputs["rationale"])
             extra |= {"rationale_logp": said.logp[:, 0], "rationale_length": said.length[:, 0]}
+        if Need.AUXILIARY in self.needs and self.head is not None:
+            extra["auxiliary"] = self.head(last_states(model, inputs["degraded"]), inputs["degree"])
         if "uniform" in inputs:
             extra["uniform"] = inputs["uniform"]
         return replace(policy_batch(inputs, scored, self.beta, **step), **extra)

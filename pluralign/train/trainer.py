@@ -24,6 +24,7 @@ from pluralign.objectives import Need, Objective, PolicyBatch, Totals
 from pluralign.objectives.step import Surrogate, joined, moved, two_pass
 from pluralign.policy.logprobs import logprobs
 from pluralign.policy.statistics import Reference
+from pluralign.train import heads
 from pluralign.train.batches import Examples, batch_of, policy_batch, unscored
 from pluralign.train.memory import Memory
 from pluralign.train.metrics import NAMES, Tally, add_metrics, add_slopes
@@ -78,12 +79,14 @@ class PolicyTrainer(Trainer):
         reference: Reference | None = None,
         feature_layer: int = -1,
         moving: bool = False,
+        head: torch.nn.Module | None = None,
         **rest: Any,
     ) -> None:
         self.objective, self.options, self.needs = objective, options, objective.needs(**options)
         self.tally = Tally()
         self.memory = Memory(objective, options)
-        self.scorer = Scorer(self.needs, options.get("beta"), reference, feature_layer, moving)
+        self.head = head
+        self.scorer = Scorer(self.needs, options.get("beta"), reference, feature_layer, moving, head)
         self._step: dict[str, Any] = {}
         self._surrogates: list[Surrogate] = []
         self._step_loss = torch.zeros(())
@@ -92,12 +95,21 @@ class PolicyTrainer(Trainer):
         self.loss_is_scaled_for_ga = True
         if Need.WHOLE_STEP in self.needs:
             without_dropout(self.model)
+        if head is not None:
+            head.to(self.args.device)
+            if self.accelerator.num_processes > 1:
+                # It stands beside the wrapped model, so its gradients are averaged here.
+                for parameter in head.parameters():
+                    parameter.register_hook(lambda slope: self.accelerator.reduce(slope, reduction="mean"))
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
     ) -> tuple[list[Any], None]:
         """The micro-batches of one optimizer step; what their losses share is computed here."""
         self.memory.end_of_step(self._sum)
+        if self.head is not None:
+            # The trainer clears the gradients of its model only.
+            self.head.zero_grad()
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         if batches:
             if Need.RANDOM in self.needs:
@@ -224,15 +236,27 @@ class PolicyTrainer(Trainer):
             together=batch * self.args.gradient_accumulation_steps,
         )
 
+    def create_optimizer(self, *given: Any, **named: Any) -> Any:
+        """The optimizer of the policy and of what is trained beside it."""
+        new = self.optimizer is None
+        optimizer = super().create_optimizer(*given, **named)
+        if new and self.head is not None:
+            optimizer.add_param_group({"params": list(self.head.parameters()), "weight_decay": heads.WEIGHT_DECAY})
+        return optimizer
+
     def _save_rng_state(self, output_dir: str) -> None:
         """Also save what the objective remembers over steps."""
         super()._save_rng_state(output_dir)
         self.memory.end_of_step(self._sum)
         if self.args.should_save:
             (Path(output_dir) / STATE).write_text(json.dumps(self.memory.state))
+            if self.head is not None:
+                heads.save(self.head, Path(output_dir))
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         """Also restore what the objective remembers over steps: the first step already uses it."""
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is not None:
             self.memory.load(json.loads((Path(checkpoint) / STATE).read_text()))
+            if self.head is not None:
+                heads.load(self.head, Path(checkpoint))

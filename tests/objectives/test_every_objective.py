@@ -1,5 +1,6 @@
 """What holds for every objective: right gradients, one answer in numpy and torch, micro-batches that add up."""
 
+import re
 from dataclasses import replace
 from functools import reduce
 from itertools import pairwise
@@ -22,6 +23,7 @@ from pluralign.objectives import (
     catalogue,
     cpo,
     f_dpo,
+    find,
     simper,
     simpo,
     slic,
@@ -244,3 +246,23 @@ def test_it_says_what_it_is(objective: Objective) -> None:
     assert objective.paper
     defaults = {name: field.default for name, field in objective.options.model_fields.items()}
     assert objective.checked({}) == defaults
+
+
+REDUCTIONS = [
+    pytest.param(o, condition, other, id=f"{o.name}: {condition}")
+    for o in catalogue().values()
+    for condition, other in o.reduces.items()
+    if re.fullmatch(r"(\w+=[\w.']+(, )?)+", condition) and (other in catalogue() or other.endswith(")"))
+]
+
+
+@pytest.mark.parametrize(("objective", "condition", "other"), REDUCTIONS)
+@settings(max_examples=5, deadline=None)
+@given(seed=seeds)
+def test_what_it_says_it_reduces_to(objective: Objective, condition: str, other: str, seed: int) -> None:
+    special, plain = find(f"{objective.name}({condition})"), find(other)
+    columns_of = [k for k in columns(objective) if k in columns(plain)]
+    assert columns_of
+    for k in columns_of:
+        batch = random_batch(seed, responses=k)
+        assert_allclose(special(batch), plain(batch), rtol=1e-9, atol=1e-9)
