@@ -55,7 +55,8 @@ class MaskHead(torch.nn.Module):
 class DegreeHead(torch.nn.Module):
     """Tells from the last hidden state of a text to which degree it was degraded: one linear layer.
 
-    >>> DegreeHead(hidden=4, degrees=3)(torch.zeros(2, 4), torch.tensor([0, -1])).round(decimals=4).tolist()
+    >>> loss = DegreeHead(hidden=4, degrees=3)(torch.zeros(2, 4), torch.tensor([0, -1]))
+    >>> [round(value, 4) for value in loss.tolist()]
     [1.0986, 0.0]
     """
 
