@@ -38,6 +38,8 @@ class Design:
 
 def outcomes(won: Array, ties: str, both_bad: str) -> Array:
     """Counts [m, 4] as wins, losses and ties [m, 3]: both-bad votes are ties or left out, as are ties."""
+    if ties != "drop" and not won[:, BOTH_BAD].any():
+        return won[:, :3]
     kept = won[:, :3].copy(order="F")
     if both_bad == "tie":
         kept[:, TIE] += won[:, BOTH_BAD]
@@ -107,7 +109,9 @@ def design(
 
 
 def _from_counts(counts: Counts, squared: Array, ties: str, both_bad: str) -> Design:
-    won, squared = outcomes(counts.won, ties, both_bad), outcomes(squared, ties, both_bad)
+    same = squared is counts.won
+    won = outcomes(counts.won, ties, both_bad)
+    squared = won if same else outcomes(squared, ties, both_bad)
     used = (won[:, LEFT] != 0) | (won[:, RIGHT] != 0) | (won[:, TIE] != 0)
     if not used.any():
         raise FeedbackError("no votes are left to rank by")
@@ -115,9 +119,12 @@ def _from_counts(counts: Counts, squared: Array, ties: str, both_bad: str) -> De
         raise FeedbackError("every vote is a tie, so there is nothing to rank by")
     low, high = counts.low, counts.high
     if not used.all():
-        low, high, won, squared = low[used], high[used], won[used], squared[used]
+        low, high, won = low[used], high[used], won[used]
+        squared = won if same else squared[used]
     found = graph(counts.n, low, high, won)
     laplacian = Laplacian(low, high, found.component)
+    if not found.near:
+        laplacian.settle()
     return Design(Problem(low, high, won, np.zeros((len(low), 0)), laplacian), found, squared)
 
 

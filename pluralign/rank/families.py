@@ -17,7 +17,7 @@ from scipy.special import expit, log_ndtr, ndtr
 
 Array = NDArray[np.float64]
 
-BLOCK = 1 << 15
+BLOCK = 1 << 13
 
 NODES, MASSES = np.polynomial.hermite_e.hermegauss(21)
 MASSES = MASSES / MASSES.sum()
@@ -45,8 +45,8 @@ class Family(Protocol):
     def probabilities(self, d: Array, tie: float | None) -> Array:
         """[..., 3]"""
 
-    def terms(self, d: Array, won: Array, tie: float | None) -> Terms:
-        """Of all rows together."""
+    def terms(self, d: Array, won: Array, tie: float | None, *, value: bool = True) -> Terms:
+        """Of all rows together; nll may be NaN where the value is not asked for."""
 
     def scores(self, d: Array, tie: float | None) -> tuple[Array, Array | None]:
         """By the margin and by the tie parameter, [m, 3] each."""
@@ -65,23 +65,32 @@ class Logistic:
         p = expit(d)
         return np.stack([p, 1 - p, np.zeros_like(p)], -1)
 
-    def terms(self, d: Array, won: Array, tie: float | None) -> Terms:
+    def terms(self, d: Array, won: Array, tie: float | None, *, value: bool = True) -> Terms:
         """Negative log-likelihood and derivatives."""
-        nll, slope, curvature = 0.0, np.empty_like(d), np.empty_like(d)
+        nll, slope, curvature = 0.0 if value else np.nan, np.empty_like(d), np.empty_like(d)
+        tied = bool(won[:, 2].any())
         # Blocks that stay in the cache: a million pairs at a time would move every temporary through memory.
         for start in range(0, len(d), BLOCK):
             inside = slice(start, start + BLOCK)
-            margin, half = d[inside], 0.5 * won[inside, 2]
-            wins = won[inside, 0] + half
-            total = wins + won[inside, 1] + half
-            # One exponential serves the value and both derivatives.
-            small = np.exp(-np.abs(margin))
-            p = np.where(margin >= 0, 1.0, small) / (1 + small)
-            # -w log p - (n - w) log(1 - p) = n softplus(d) - w d
-            nll += float(total @ (np.log1p(small) + np.maximum(margin, 0)) - wins @ margin)
+            margin, wins = d[inside], won[inside, 0]
+            total = wins + won[inside, 1]
+            if tied:
+                wins = wins + 0.5 * won[inside, 2]
+                total += won[inside, 2]
+            # Beyond, rounding leaves no curvature at all; where it leaves none, nothing would hold an item.
+            near = np.clip(margin, -36.0, 36.0)
+            p = np.negative(near)
+            np.exp(p, out=p)
+            p += 1
+            np.divide(1, p, out=p)
+            h = np.subtract(1, p, out=curvature[inside])
             expected = total * p
-            slope[inside] = expected - wins
-            curvature[inside] = expected * (1 - p)
+            h *= expected
+            np.subtract(expected, wins, out=slope[inside])
+            if value:
+                # -w log p - (n - w) log(1 - p) = n softplus(d) - w d
+                softplus = np.maximum(near, margin) - np.log(p)
+                nll += float(total @ softplus - wins @ margin)
         return Terms(nll, slope, curvature)
 
     def scores(self, d: Array, tie: float | None) -> tuple[Array, Array | None]:
@@ -102,7 +111,7 @@ class Probit:
         """Of winning, losing and tying."""
         return np.stack([ndtr(d), ndtr(-d), np.zeros_like(d)], -1)
 
-    def terms(self, d: Array, won: Array, tie: float | None) -> Terms:
+    def terms(self, d: Array, won: Array, tie: float | None, *, value: bool = True) -> Terms:
         """Negative log-likelihood and derivatives."""
         wins, losses = won[:, 0] + 0.5 * won[:, 2], won[:, 1] + 0.5 * won[:, 2]
         up, down = _hazard(d), _hazard(-d)
@@ -137,7 +146,7 @@ class Davidson:
         top = logits.max(-1, keepdims=True)
         return np.asarray(logits - top - np.log(np.exp(logits - top).sum(-1, keepdims=True)))
 
-    def terms(self, d: Array, won: Array, tie: float | None) -> Terms:
+    def terms(self, d: Array, won: Array, tie: float | None, *, value: bool = True) -> Terms:
         """Negative log-likelihood and derivatives."""
         logp = self._log(d, tie)
         p, total = np.exp(logp), won.sum(1)
@@ -174,7 +183,7 @@ class RaoKupper:
         # The product form does not cancel where ties are rare.
         return np.stack([win, loss, np.expm1(2 * tie) * win * loss], -1)
 
-    def terms(self, d: Array, won: Array, tie: float | None) -> Terms:
+    def terms(self, d: Array, won: Array, tie: float | None, *, value: bool = True) -> Terms:
         """Negative log-likelihood and derivatives."""
         assert tie is not None
         if tie <= 0:

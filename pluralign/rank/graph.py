@@ -25,6 +25,8 @@ class Graph:
     block: NDArray[np.int32]
     unbeaten: NDArray[np.bool_]
     winless: NDArray[np.bool_]
+    near: bool = False
+    """Whether a few steps, from loser to winner or back, lead from the first item to every other."""
 
     @property
     def infinite(self) -> NDArray[np.bool_]:
@@ -59,7 +61,7 @@ def graph(n: int, low: NDArray[np.int32], high: NDArray[np.int32], counts: NDArr
     if _reaches_all(to_low, to_high.T) and _reaches_all(to_high, to_low.T):
         # Everybody beat somebody and lost to somebody.
         one, nobody = np.zeros(n, dtype=np.int32), np.zeros(n, dtype=bool)
-        return Graph(one, one, nobody, nobody)
+        return Graph(one, one, nobody, nobody, near=True)
     edges = (to_low + to_high.T).tocsr()
     _, component = connected_components(edges, directed=False)
     _, block = connected_components(edges, directed=True, connection="strong")
@@ -70,7 +72,7 @@ def graph(n: int, low: NDArray[np.int32], high: NDArray[np.int32], counts: NDArr
 
 def _sparse(n: int, low: NDArray[np.int32], high: NDArray[np.int32], edge: NDArray[np.bool_]) -> csr_array:
     """[n, n] with 1 at (low, high) where there is an edge; pairs are sorted, so that nothing is."""
-    starts = np.searchsorted(low, np.arange(n + 1)).astype(np.int32)
+    starts = np.searchsorted(low, np.arange(n + 1, dtype=low.dtype)).astype(np.int32)
     return csr_array((edge.astype(np.float32), high, starts), shape=(n, n))
 
 

@@ -7,9 +7,11 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve, solveh_banded
-from scipy.sparse import csr_array, diags_array
+from scipy.sparse import diags_array
 from scipy.sparse.csgraph import reverse_cuthill_mckee
 from scipy.sparse.linalg import splu
+
+from pluralign.rank.pairs import Pairs
 
 Array = NDArray[np.float64]
 Solve = Callable[[Array], Array]
@@ -21,6 +23,10 @@ PATIENCE = 80
 """Conjugate-gradient steps after which the graph counts as hard (long and thin) and gets a factor instead."""
 
 
+SPARSE = 32
+"""Pairs an item up to which a graph may turn out to be long and thin."""
+
+
 class Laplacian:
     """The matrices sum_k h_k (e_i - e_j)(e_i - e_j)^T + diag(extra) over fixed pairs i < j, sorted, none twice.
 
@@ -30,21 +36,26 @@ class Laplacian:
 
     def __init__(self, i: NDArray[np.int32], j: NDArray[np.int32], component: NDArray[np.int32]) -> None:
         self.i, self.j, self.component, self.n = i, j, component, len(component)
+        self.pairs = Pairs(i, j, self.n)
         self.hard = False
-        if self.n > DENSE:
-            starts = np.searchsorted(i, np.arange(self.n + 1)).astype(np.int32)
-            self._upper = csr_array((np.zeros(len(i)), j, starts), shape=(self.n, self.n))
         self._order: NDArray[np.int32] | None = None
+        self._sizes = np.bincount(component)
+        _, self._first = np.unique(component, return_index=True) if len(self._sizes) > 1 else (None, np.zeros(1, int))
+
+    @property
+    def exact(self) -> bool:
+        """Whether solutions are, up to rounding."""
+        return self.n <= DENSE or self.hard
 
     def solver(self, h: Array, extra: Array, tolerance: float) -> Solve:
         """x with (matrix) x = b, for b [n] or [n, q]; relative residual `tolerance` where the solver is iterative."""
-        degree = np.bincount(self.i, h, self.n) + np.bincount(self.j, h, self.n) + extra
+        as_i, as_j = self.pairs.sums(h)
+        degree = as_i + as_j + extra
         # An item without votes is a component of its own; any positive number keeps it where it is.
         degree[degree == 0] = 1.0
         # One item in each floating component is held at zero; the answer is centred afterwards.
         floating = np.bincount(self.component, extra) == 0
-        _, first = np.unique(self.component, return_index=True)
-        held = first[floating]
+        held = self._first[floating]
         if self.n <= DENSE:
             raw = self._dense(h, degree, held)
         elif self.hard:
@@ -54,9 +65,8 @@ class Laplacian:
         return lambda b: self._centred(raw(b), floating)
 
     def _centred(self, x: Array, floating: NDArray[np.bool_]) -> Array:
-        count = np.bincount(self.component)
         for column in x.T if x.ndim == 2 else [x]:
-            mean = np.bincount(self.component, column) / count
+            mean = np.bincount(self.component, column) / self._sizes
             column -= np.where(floating, mean, 0.0)[self.component]
         return x
 
@@ -70,20 +80,29 @@ class Laplacian:
         factor = cho_factor(matrix, overwrite_a=True, check_finite=False)
         return lambda b: np.asarray(cho_solve(factor, b, check_finite=False))
 
+    def settle(self) -> None:
+        """Choose a factor at once where that is cheap: on a graph known to be long, where iterations crawl."""
+        if self.n > DENSE and len(self.i) <= SPARSE * self.n:
+            low, high, _ = self._ordered()
+            self.hard = _narrow(low, high)
+
+    def _ordered(self) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
+        """Places of the pairs' items in an order that keeps neighbours near each other, and that order."""
+        if self._order is None:
+            upper = self.pairs.upper.copy()
+            upper.data = np.ones(len(self.i))
+            self._order = reverse_cuthill_mckee((upper + upper.T).tocsr(), symmetric_mode=True)
+        place = np.empty(self.n, dtype=np.int32)
+        place[self._order] = np.arange(self.n, dtype=np.int32)
+        i, j = place[self.i], place[self.j]
+        return np.minimum(i, j), np.maximum(i, j), self._order
+
     def _factored(self, h: Array, degree: Array, held: NDArray[np.intp]) -> Solve:
         degree = degree.copy()
         degree[held] *= 2
-        upper = self._upper.copy()
-        upper.data = -h
-        if self._order is None:
-            self._order = reverse_cuthill_mckee((upper + upper.T).tocsr(), symmetric_mode=True)
-        place = np.empty(self.n, dtype=np.int64)
-        place[self._order] = np.arange(self.n)
-        low, high = place[self.i], place[self.j]
-        low, high = np.minimum(low, high), np.maximum(low, high)
-        width = int((high - low).max())
-        order = self._order
-        if width * width <= 4 * len(h):
+        low, high, order = self._ordered()
+        if _narrow(low, high):
+            width = int((high - low).max())
             band = np.zeros((width + 1, self.n))
             band[width] = degree[order]
             band[width - (high - low), high] = -h
@@ -94,16 +113,16 @@ class Laplacian:
                 return x
 
             return banded
+        upper = self.pairs.upper.copy()
+        upper.data = -h
         factor = splu((upper + upper.T + diags_array(degree)).tocsc(), permc_spec="MMD_AT_PLUS_A")
         return lambda b: np.asarray(factor.solve(b))
 
     def _iterative(self, h: Array, degree: Array, held: NDArray[np.intp], tolerance: float) -> Solve:
-        self._upper.data = h
-        upper, lower = self._upper, self._upper.T
-
         def solve(b: Array) -> Array:
             if b.ndim == 2:
                 return np.stack([solve(column) for column in b.T], 1)
+            self.pairs.set(h)
             x = np.zeros(self.n)
             residual, scaled = b.copy(), b / degree
             direction, size = scaled.copy(), float(b @ scaled)
@@ -111,7 +130,7 @@ class Laplacian:
             for _ in range(PATIENCE):
                 if size <= goal:
                     return x
-                image = degree * direction - upper @ direction - lower @ direction
+                image = degree * direction - self.pairs.neighbours(direction)
                 along = size / float(direction @ image)
                 x += along * direction
                 residual -= along * image
@@ -122,3 +141,9 @@ class Laplacian:
             return self._factored(h, degree, held)(b)
 
         return solve
+
+
+def _narrow(low: NDArray[np.int32], high: NDArray[np.int32]) -> bool:
+    """Whether a band around the diagonal costs about what the pairs themselves do."""
+    width = int((high - low).max(initial=0))
+    return width * width <= 4 * len(low)

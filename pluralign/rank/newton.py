@@ -9,14 +9,21 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from pluralign.errors import PluralignError
-from pluralign.rank.families import Family, Terms
+from pluralign.rank.families import Family, Logistic, Terms
 from pluralign.rank.laplacian import Laplacian
 
 Array = NDArray[np.float64]
 
 STEP = 1e-7
-"""The search ends with a step no larger than this, in logits. Convergence is quadratic: what remains is about its
-square, or a hundredth of it where steps are solved iteratively."""
+"""A search by another's value ends with a step no larger than this, in logits."""
+
+LEFT = 1e-10
+"""Ours ends when no more than about this is left to go, in logits. Convergence is quadratic: after a step that changes
+margins by r at most, r times its length remains, and a small multiple of the error in solving for it."""
+
+SAFE = 1.5
+"""A full Newton step that changes no margin by more than this improves a logistic likelihood: the curvature along it
+grows by no more than exp(r) (Bach 2010), and exp(r) - r - 1 < r^2 up to r = 1.79."""
 
 STEPS = 100
 
@@ -60,12 +67,19 @@ class Problem:
 
     def margin(self, theta: Array, beta: Array) -> Array:
         """[m]"""
-        d: Array = theta[self.i] - theta[self.j]
+        d: Array = self.laplacian.pairs.difference(theta) if self.owner is None else theta[self.i] - theta[self.j]
         return d + self.z @ beta if self.z.shape[1] else d
+
+    def sums(self, values: Array) -> tuple[Array, Array]:
+        """Of values [m], over the rows in which an item is i, and over those in which it is j: [n] each."""
+        if self.owner is None:
+            return self.laplacian.pairs.sums(values)
+        return np.bincount(self.i, values, self.n), np.bincount(self.j, values, self.n)
 
     def to_items(self, values: Array) -> Array:
         """Sums over rows of values (e_i - e_j): [n]."""
-        return np.asarray(np.bincount(self.i, values, self.n) - np.bincount(self.j, values, self.n), dtype=np.float64)
+        as_i, as_j = self.sums(values)
+        return as_i - as_j
 
     def by_pair(self, values: Array) -> Array:
         """Sums over the rows of each distinct pair."""
@@ -112,21 +126,31 @@ def newton(problem: Problem, family: Family, penalty: Penalty, start: Solution |
     theta = _log_odds(problem) if start is None else start.theta.copy()
     beta = np.zeros(problem.z.shape[1]) if start is None else start.beta.copy()
     tie = family.start if start is None else start.tie
+    # Values are only needed where a step may not improve them; for the logistic model they cost most of a pass.
+    quick = isinstance(family, Logistic) and not len(beta)
     d = problem.margin(theta, beta)
-    terms = family.terms(d, problem.won, tie)
+    terms = family.terms(d, problem.won, tie, value=not quick)
     value, pull, stiffness = penalty.terms(theta, beta)
-    total, size, accuracy = terms.nll + value, np.inf, 1e-2
+    size, accuracy = np.inf, 1e-2
     for steps in range(1, STEPS + 1):
         step = newton_step(problem, penalty, terms, pull, stiffness, beta, tie, accuracy)
-        length, previous = 1.0, total
+        size = float(max(np.abs(step[0]).max(), np.abs(step[1]).max(initial=0), abs(step[2])))
+        by_covariates = float(np.abs(problem.z @ step[1]).max(initial=0)) if len(beta) else 0.0
+        reach = max(float(np.ptp(step[0])) + by_covariates, size)
+        # An iterative solution is off by a small multiple of the residual that was asked for.
+        last = size * (reach + (0 if problem.laplacian.exact else 10 * accuracy)) <= LEFT
+        safe = quick and reach <= SAFE
+        previous = -np.inf if safe else terms.nll + value
+        if np.isnan(previous):
+            previous = family.terms(d, problem.won, tie).nll + value
+        length = 1.0
         while True:
             new = (theta - length * step[0], beta - length * step[1], None if tie is None else tie - length * step[2])
             d = problem.margin(new[0], new[1])
-            terms = family.terms(d, problem.won, new[2])
+            terms = family.terms(d, problem.won, new[2], value=last or not safe)
             value, pull, stiffness = penalty.terms(new[0], new[1])
-            total = terms.nll + value
             # Rounding in a sum of many terms is no ascent.
-            if total <= previous + 1e-12 * abs(previous) + 1e-9:
+            if safe or terms.nll + value <= previous + 1e-12 * abs(previous) + 1e-9:
                 break
             length /= 2
             if length < 1e-8:
@@ -134,27 +158,23 @@ def newton(problem: Problem, family: Family, penalty: Penalty, start: Solution |
                     "no step along Newton's direction improves the likelihood; some scores may be infinite"
                 )
         theta, beta, tie = new
-        size = length * float(max(np.abs(step[0]).max(), np.abs(step[1]).max(initial=0), abs(step[2])))
-        if size <= STEP and length == 1:
+        if last and length == 1:
             gradient = problem.to_items(terms.d) + pull
             return Solution(theta, beta, tie, terms.nll, Certificate(size, float(np.abs(gradient).max()), steps))
+        size *= length
         # Looser while far away (Dembo, Eisenstat and Steihaug 1982); a step costs more than the digits of its solution.
         accuracy = min(1e-2, max(1e-5, size * size / 10))
     raise NotConverged(f"after {STEPS} Newton steps scores still move by {size:.3g} logits")
 
 
 def _log_odds(problem: Problem) -> Array:
-    """Log odds of winning, as if everybody met everybody; zeros where the votes know better."""
+    """Log odds of winning, as if everybody met everybody."""
     half = 0.5 * problem.won[:, 2]
-    up, down = problem.won[:, 0] + half, problem.won[:, 1] + half
-    wins = np.bincount(problem.i, up, problem.n) + np.bincount(problem.j, down, problem.n)
-    losses = np.bincount(problem.i, down, problem.n) + np.bincount(problem.j, up, problem.n)
-    theta: Array = np.log((wins + 0.5) / (losses + 0.5))
+    (won_i, won_j), (lost_i, lost_j) = (problem.sums(problem.won[:, k] + half) for k in (0, 1))
+    theta: Array = np.log((won_i + lost_j + 0.5) / (lost_i + won_j + 0.5))
     theta -= theta.mean()
-    d = theta[problem.i] - theta[problem.j]
-    # The first-order gain of moving from zero, against what the curvature takes back.
-    gain, cost = float((up - down) @ d) / 2, float((up + down) @ np.minimum(d * d / 8, np.abs(d) / 2))
-    return theta if gain > cost else np.zeros(problem.n)
+    # Opponents are as spread as the items are, which flattens a logistic curve like this.
+    return np.asarray(theta / np.sqrt(max(0.25, 1 - np.pi / 8 * float(theta.var()))))
 
 
 def newton_step(

@@ -149,8 +149,8 @@ class Votes:
         """Distinct pairs and their counts [m, 4] by way of a table of all pairs: for few items met often."""
         key = np.empty(len(self), dtype=np.int64)
         for block in _blocks(len(self)):
-            part = self.left[block].astype(np.int64)
-            part *= n
+            # Below n * n * 4, which is no more than four times the votes.
+            part = self.left[block] * np.int32(n)
             part += self.right[block]
             part *= 4
             part += self.outcome[block]
@@ -173,20 +173,20 @@ def _sorted_counts(key: NDArray[Any], weight: NDArray[np.float64] | None) -> tup
     """Distinct pairs and their counts [m, 4] from pair * 4 + outcome, by sorting: for many items met rarely."""
     if weight is None:
         key.sort()
-        starts = np.flatnonzero(np.concatenate(([True], key[1:] != key[:-1])))
-        distinct, count = key[starts], np.diff(starts, append=len(key)).astype(np.float64)
     else:
-        distinct, inverse = np.unique(key, return_inverse=True)
-        count = np.bincount(inverse, weights=weight).astype(np.float64)
-    pairs = distinct >> 2
-    fresh = np.concatenate(([True], pairs[1:] != pairs[:-1])) if len(pairs) else np.zeros(0, bool)
-    # Column by column, as every user of it works.
-    won = np.zeros((int(fresh.sum()), 4), order="F")
-    place, said = np.cumsum(fresh, dtype=np.int32), distinct & 3
+        order = np.argsort(key, kind="stable")
+        key, weight = key[order], weight[order]
+    pairs, said = key >> 2, (key & 3).astype(np.int8)
+    fresh = np.ones(len(pairs), dtype=bool)
+    np.not_equal(pairs[1:], pairs[:-1], out=fresh[1:])
+    place = np.cumsum(fresh)
     place -= 1
+    # Column by column, as every user of it works; columns without votes are never written to.
+    won = np.zeros((int(place[-1]) + 1 if len(place) else 0, 4), order="F")
     for outcome in range(4):
         here = said == outcome
-        won[place[here], outcome] = count[here]
+        if here.any():
+            won[:, outcome] = np.bincount(place, here if weight is None else here * weight, len(won))
     return pairs[fresh], won
 
 

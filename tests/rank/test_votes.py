@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pluralign
@@ -86,6 +86,7 @@ def test_empty_verdicts_are_dropped_and_counted():
     assert votes.dropped == {"no-item-or-verdict": 1, "same-item-twice": 1}
 
 
+@settings(deadline=None)
 @given(st.integers(2, 40), st.integers(1, 300), st.booleans(), st.integers(0, 2**31))
 def test_counts_do_not_depend_on_how_they_are_counted(n, m, weighted, seed):
     rng = np.random.default_rng(seed)
