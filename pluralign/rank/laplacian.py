@@ -40,7 +40,9 @@ class Laplacian:
         self.hard = False
         self._order: NDArray[np.int32] | None = None
         self._sizes = np.bincount(component)
-        _, self._first = np.unique(component, return_index=True) if len(self._sizes) > 1 else (None, np.zeros(1, int))
+        # The first item of each component.
+        one = len(self._sizes) == 1
+        self._first = np.zeros(1, dtype=np.intp) if one else np.unique(component, return_index=True)[1]
 
     @property
     def exact(self) -> bool:

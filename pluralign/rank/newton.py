@@ -11,6 +11,7 @@ from scipy.special import expit
 from pluralign.errors import PluralignError
 from pluralign.rank.families import Family, Logistic, Terms
 from pluralign.rank.laplacian import Laplacian
+from pluralign.rank.pairs import sums
 
 Array = NDArray[np.float64]
 
@@ -72,9 +73,7 @@ class Problem:
 
     def sums(self, values: Array) -> tuple[Array, Array]:
         """Of values [m], over the rows in which an item is i, and over those in which it is j: [n] each."""
-        if self.owner is None:
-            return self.laplacian.pairs.sums(values)
-        return np.bincount(self.i, values, self.n), np.bincount(self.j, values, self.n)
+        return self.laplacian.pairs.sums(values) if self.owner is None else sums(self.i, self.j, values, self.n)
 
     def to_items(self, values: Array) -> Array:
         """Sums over rows of values (e_i - e_j): [n]."""

@@ -40,7 +40,7 @@ class Pairs:
     def sums(self, values: Array) -> tuple[Array, Array]:
         """Of values [m], over the pairs in which an item is i, and over those in which it is j: [n] each."""
         if len(values) < FEW:
-            return np.bincount(self.i, values, self.n), np.bincount(self.j, values, self.n)
+            return sums(self.i, self.j, values, self.n)
         self.set(values)
         return self.upper @ self._one, self._lower @ self._one
 
@@ -52,3 +52,8 @@ class Pairs:
     def neighbours(self, x: Array) -> Array:
         """For every item the sum over its pairs of the pair's value times x of the other item: [n]."""
         return np.asarray(self.upper @ x + self._lower @ x)
+
+
+def sums(i: NDArray[np.int32], j: NDArray[np.int32], values: Array, n: int) -> tuple[Array, Array]:
+    """Of values [m], over the rows in which an item is i, and over those in which it is j: [n] each."""
+    return np.asarray(np.bincount(i, values, n), float), np.asarray(np.bincount(j, values, n), float)
