@@ -1,0 +1,192 @@
+"""Whose preference: a score over prototypes, and everybody's weights on them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pluralign.errors import OptionError
+from pluralign.likelihoods import expected, hinge, logistic
+from pluralign.models.answers import Answers
+from pluralign.models.localise import Localised, dirichlet, localise
+from pluralign.models.scores import Score
+
+Array = NDArray[np.float64]
+Loss = Callable[[Tensor], Tensor]
+
+
+class PreferenceModel:
+    """A score over K prototypes, and of every person the weights on them (on the simplex).
+
+    score: a `Score`, `IdealPoint` (PAL-A), `TwoTower` (PAL-B) or `LowRank` (LoRe). loss: of a pair's margin, "logistic"
+    or "hinge". epochs, batch: passes over the answers and how many a step reads. lr: Adam's step, which falls to zero
+    along a cosine; weight_decay: of the score's matrices. balance: every person counts alike, however much they said.
+    restarts: searches from other starts, of which the one with the lowest training loss is kept.
+
+    After `fit`: `people_`, `weights_` [N, K], `loss_` (mean over the answers, nats for the logistic loss).
+
+    Chen et al. 2024 (PAL). Raises `OptionError` and `FeedbackError`.
+
+    >>> likes = torch.tensor([[0.0], [1.0], [2.0], [3.0]] * 10)
+    >>> answers = Answers.of(likes, likes.flip(0), [1.0, 1.0, 0.0, 0.0] * 10)
+    >>> from pluralign.models import LowRank
+    >>> model = PreferenceModel(LowRank(1, 1), epochs=20, lr=0.2).fit(answers)
+    >>> model.accuracy(answers)
+    1.0
+    """
+
+    def __init__(
+        self,
+        score: Score,
+        *,
+        loss: str = "logistic",
+        epochs: int = 100,
+        batch: int = 1024,
+        lr: float = 0.02,
+        weight_decay: float = 0.0,
+        balance: bool = False,
+        restarts: int = 1,
+        seed: int = 0,
+    ) -> None:
+        if loss not in ("logistic", "hinge"):
+            raise OptionError(f"loss {loss!r} is not one of logistic, hinge")
+        self.score, self.loss, self.epochs, self.batch = score, loss, epochs, batch
+        self.lr, self.weight_decay, self.balance = lr, weight_decay, balance
+        self.restarts, self.seed = restarts, seed
+
+    def fit(self, answers: Answers) -> PreferenceModel:
+        """Fit the score and everybody's weights."""
+        if self.restarts < 1 or self.epochs < 1 or self.batch < 1:
+            raise OptionError("epochs, batch and restarts are at least 1")
+        found: list[tuple[float, int, Score, Tensor]] = []
+        for start in range(self.restarts):
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(self.seed + start)
+                score = copy.deepcopy(self.score).requires_grad_(True).apply(_begin_again)
+                logits = nn.Parameter(torch.randn(len(answers.people), score.groups))
+                self._descend(answers, score, logits)
+            weights = torch.softmax(logits.detach(), -1)
+            found.append((self._mean_loss(answers, score, weights), start, score, weights))
+        self.loss_, _, self.score, self._weights = min(found, key=lambda each: each[:2])
+        self.score.requires_grad_(False)
+        self.people_ = answers.people
+        return self
+
+    def _descend(self, answers: Answers, score: Score, logits: nn.Parameter) -> None:
+        count = answers.weight / answers.weight.mean()
+        if self.balance:
+            count = count / answers.sizes[answers.person]
+            count = count / count.mean()
+        decayed = [p for p in score.parameters() if p.ndim > 1]
+        rest = [p for p in score.parameters() if p.ndim <= 1]
+        groups: list[dict[str, Any]] = [
+            {"params": decayed, "weight_decay": self.weight_decay},
+            {"params": [*rest, logits]},
+        ]
+        optimizer = torch.optim.Adam(groups, lr=self.lr)
+        n, size = len(answers), min(self.batch, len(answers))
+        steps = self.epochs * -(-n // size)
+        falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+        for _ in range(self.epochs):
+            for at in torch.randperm(n).split(size):
+                rows = answers.take(at)
+                losses = self._losses(rows, score, torch.softmax(logits[rows.person], -1))
+                optimizer.zero_grad(set_to_none=True)
+                (count[at] * losses).mean().backward()
+                optimizer.step()
+                falling.step()
+
+    def _losses(self, rows: Answers, score: Score, weights: Tensor) -> Tensor:
+        prompts = None if rows.prompts is None else rows.prompts[rows.prompt]
+        margin = score.margin(rows.items[rows.left], rows.items[rows.right], weights, prompts)
+        of: Loss = logistic if self.loss == "logistic" else hinge
+        losses: Tensor = expected(of(margin), of(-margin), rows.probability)
+        return losses
+
+    @torch.no_grad()
+    def _mean_loss(self, answers: Answers, score: Score, weights: Tensor) -> float:
+        total = 0.0
+        for at in torch.arange(len(answers)).split(65536):
+            rows = answers.take(at)
+            total += float((rows.weight * self._losses(rows, score, weights[rows.person])).sum())
+        return total / float(answers.weight.sum())
+
+    @property
+    def weights_(self) -> Array:
+        """[N, K]: everybody's weights, in the order of `people_`."""
+        return self._weights.double().numpy()
+
+    @torch.no_grad()
+    def margins(self, answers: Answers, weights: Any = None) -> Array:
+        """[n]: score of left minus score of right, each person with their own weights, or with these, [N, K] or [K]."""
+        table = self._weights if weights is None else torch.as_tensor(np.asarray(weights, dtype=np.float32))
+        table = table.expand(len(answers.people), -1) if table.ndim == 1 else table
+        out = []
+        for at in torch.arange(len(answers)).split(65536):
+            rows = answers.take(at)
+            prompts = None if rows.prompts is None else rows.prompts[rows.prompt]
+            out.append(self.score.margin(rows.items[rows.left], rows.items[rows.right], table[rows.person], prompts))
+        return torch.cat(out).double().numpy() if out else np.zeros(0)
+
+    def predict_proba(self, answers: Answers, weights: Any = None) -> Array:
+        """[n]: the chance that left is preferred."""
+        return np.asarray(1 / (1 + np.exp(-self.margins(answers, weights))))
+
+    def accuracy(self, answers: Answers, weights: Any = None) -> float:
+        """Share of answers whose preferred side scores higher; equal scores count one half, ties are left out."""
+        told = answers.probability.numpy() != 0.5
+        sign = np.sign(self.margins(answers, weights)) * np.sign(answers.probability.numpy() - 0.5)
+        return float(np.average((sign[told] + 1) / 2, weights=answers.weight.numpy()[told]))
+
+    def log_loss(self, answers: Answers, weights: Any = None) -> float:
+        """Mean negative log-likelihood of the answers, nats."""
+        z = self.margins(answers, weights)
+        each = expected(logistic(z), logistic(-z), answers.probability.double().numpy())
+        return float(np.average(each, weights=answers.weight.numpy()))
+
+    def localise(self, answers: Answers, *, prior: Literal["people"] | Sequence[float] | None = "people") -> Localised:
+        """Weights of new people from their answers, with everything else as it is; all people of `answers` at once.
+
+        prior: "people", the Dirichlet distribution with the mean and spread of the weights seen; its parameters; or
+        None. Exact where the score's margins are linear in the weights, and otherwise on the margins of the
+        prototypes, then moved downhill on the score itself.
+        """
+        with torch.no_grad():
+            prompts = None if answers.prompts is None else answers.prompts[answers.prompt]
+            each = self.score.prototypes(answers.items[answers.left], answers.items[answers.right], prompts)
+        pull = dirichlet(self.weights_) if isinstance(prior, str) else prior
+        found = localise(
+            each.double().numpy(),
+            answers.person.numpy(),
+            len(answers.people),
+            probability=answers.probability.double().numpy(),
+            weight=answers.weight.double().numpy(),
+            prior=pull,
+        )
+        return found if self.score.linear else self._downhill(answers, found, np.asarray(0.0 if pull is None else pull))
+
+    def _downhill(self, answers: Answers, found: Localised, pull: Array) -> Localised:
+        start = torch.log(torch.as_tensor(np.maximum(found.weights, 1e-6), dtype=torch.float32))
+        logits = start.clone().requires_grad_(True)
+        prior = torch.as_tensor(pull, dtype=torch.float32)
+        optimizer = torch.optim.Adam([logits], lr=0.05)
+        for _ in range(200):
+            logs = torch.log_softmax(logits, -1)
+            losses = self._losses(answers, self.score, logs.exp()[answers.person])
+            optimizer.zero_grad(set_to_none=True)
+            ((answers.weight * losses).sum() - (prior * logs).sum()).backward()
+            optimizer.step()
+        weights = torch.softmax(logits.detach(), -1).double().numpy()
+        return Localised(weights, found.covariance, np.full(len(weights), np.nan))
+
+
+def _begin_again(module: nn.Module) -> None:
+    reset = getattr(module, "reset_parameters", None)
+    if callable(reset):
+        reset()

@@ -1,0 +1,231 @@
+"""Scores of responses under a taste: how near what is offered comes to what is wished for.
+
+A taste is a weight vector over K prototypes. Every score here is `nearness(embed(item), wish(weights, prompt))`.
+"""
+
+from __future__ import annotations
+
+from math import log
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from pluralign.errors import OptionError
+
+Distance = Literal["squared", "euclid", "cosine"]
+START, MOST = log(1 / 0.07), 100.0
+"""Of the cosine's scale: where its logarithm begins, and where it ends."""
+
+
+class Score(nn.Module):
+    """A score over K prototypes. groups: K. linear: whether the difference of two scores is linear in the weights."""
+
+    groups: int
+    linear: bool
+    projector: nn.Module
+
+    def embed(self, items: Tensor) -> Tensor:
+        """[..., D] -> [..., d]: where a response lies."""
+        place: Tensor = self.projector(items)
+        return place
+
+    def wish(self, weights: Tensor, prompts: Tensor | None) -> Tensor:
+        """Weights [..., K], prompts [..., P] -> [..., d]: what a person of these weights wishes for."""
+        raise NotImplementedError
+
+    def nearness(self, place: Tensor, wish: Tensor) -> Tensor:
+        """[..., d] and [..., d] -> [...]."""
+        raise NotImplementedError
+
+    def forward(self, items: Tensor, weights: Tensor, prompts: Tensor | None = None) -> Tensor:
+        """Scores [...] of responses [..., D] for people of weights [..., K]."""
+        return self.nearness(self.embed(items), self.wish(weights, prompts))
+
+    def margin(self, left: Tensor, right: Tensor, weights: Tensor, prompts: Tensor | None = None) -> Tensor:
+        """Score of left minus score of right, [...]."""
+        wish = self.wish(weights, prompts)
+        both = self.embed(torch.stack([left, right]))
+        return self.nearness(both[0], wish) - self.nearness(both[1], wish)
+
+    def prototypes(self, left: Tensor, right: Tensor, prompts: Tensor | None = None) -> Tensor:
+        """Margins [..., K] for a person of each prototype's taste alone."""
+        corners = torch.eye(self.groups, dtype=left.dtype).expand(*left.shape[:-1], -1, -1)
+        spread = None if prompts is None else prompts[..., None, :].expand(*corners.shape[:-1], -1)
+        wish = self.wish(corners, spread)
+        both = self.embed(torch.stack([left, right]))[..., None, :]
+        return self.nearness(both[0], wish) - self.nearness(both[1], wish)
+
+
+class IdealPoint(Score):
+    """PAL-A: minus the distance to an ideal point, which is a mixture of K prototypical ones.
+
+    features: D. groups: K. mixing: where prototypes p_k live and are mixed by the weights w: "Pw", sum_k w_k p_k in
+    the latent space; "f(P)w", sum_k w_k f(p_k); "f(Pw)", f(sum_k w_k p_k); "|f(P)|w", each f(p_k) at unit length.
+    distance: "euclid" ||z - a||, "squared" ||z - a||^2, or "cosine", -kappa cos(z, a) with kappa learnt, at most 100.
+    projector: f, "linear" or "mlp" (two hidden layers of the latent width, GELU; residual where widths agree). width:
+    d, by default D.
+
+    Coombs 1950; Chen et al. 2024 (PAL). Raises `OptionError`.
+
+    >>> score = IdealPoint(1, 1, mixing="Pw", distance="squared", projector="identity")
+    >>> _ = score.points.data.fill_(4.0)
+    >>> items, one = torch.arange(0.0, 7.0)[:, None], torch.ones(7, 1)
+    >>> score(items, one).argsort(descending=True, stable=True).tolist()
+    [4, 3, 5, 2, 6, 1, 0]
+    """
+
+    def __init__(
+        self,
+        features: int,
+        groups: int,
+        *,
+        mixing: Literal["Pw", "f(P)w", "f(Pw)", "|f(P)|w"] = "f(Pw)",
+        distance: Distance = "euclid",
+        projector: Literal["mlp", "linear", "identity"] = "mlp",
+        width: int | None = None,
+    ) -> None:
+        super().__init__()
+        if mixing not in ("Pw", "f(P)w", "f(Pw)", "|f(P)|w"):
+            raise OptionError(f"mixing {mixing!r} is not one of Pw, f(P)w, f(Pw), |f(P)|w")
+        if distance not in ("squared", "euclid", "cosine"):
+            raise OptionError(f"distance {distance!r} is not one of squared, euclid, cosine")
+        self.groups, self.mixing, self.distance = groups, mixing, distance
+        self.projector = project(projector, features, width or features)
+        size = features if mixing != "Pw" else (features if projector == "identity" else width or features)
+        self.points = nn.Parameter(torch.empty(groups, size))
+        self.log_scale = nn.Parameter(torch.empty(())) if distance == "cosine" else None
+        self.reset_parameters()
+        # ||z||^2 cancels, and what is left of a squared distance is linear in the ideal point.
+        straight = projector in ("linear", "identity")
+        self.linear = distance == "squared" and (mixing in ("Pw", "f(P)w", "|f(P)|w") or straight)
+
+    def reset_parameters(self) -> None:
+        """Begin again: prototypes of unit length in random directions."""
+        self.points.data = nn.functional.normalize(torch.randn_like(self.points), dim=-1)
+        if self.log_scale is not None:
+            self.log_scale.data.fill_(START)
+
+    def wish(self, weights: Tensor, prompts: Tensor | None) -> Tensor:
+        """A mixture of prototypes."""
+        if self.mixing == "Pw":
+            return weights @ self.points
+        if self.mixing == "f(Pw)":
+            return self.embed(weights @ self.points)
+        ends = self.embed(self.points)
+        return weights @ (nn.functional.normalize(ends, dim=-1) if self.mixing == "|f(P)|w" else ends)
+
+    def nearness(self, place: Tensor, wish: Tensor) -> Tensor:
+        """Minus the distance, or the scaled cosine."""
+        if self.log_scale is not None:
+            return scaled_cosine(place, wish, self.log_scale)
+        squared = ((place - wish) ** 2).sum(-1)
+        # The root has no slope at zero; a millionth of a unit there is far below what any feature tells.
+        return -squared if self.distance == "squared" else -(squared + 1e-12).sqrt()
+
+
+class TwoTower(Score):
+    """PAL-B: scaled cosine between a response and what a person wishes for under this prompt.
+
+    s = kappa cos(f(y), sum_k w_k g_k(x)): each prototype is a function of the prompt. features: D of responses.
+    prompt_features: P. groups: K. width: d, by default D. projector: f and every g_k, "mlp" (two hidden layers, GELU)
+    or "linear".
+
+    Chen et al. 2024 (PAL).
+
+    >>> score = TwoTower(3, 2, prompt_features=4)
+    >>> score(torch.ones(5, 3), torch.tensor([[0.5, 0.5]]).expand(5, 2), torch.ones(5, 4)).shape
+    torch.Size([5])
+    """
+
+    linear = False
+
+    def __init__(
+        self,
+        features: int,
+        groups: int,
+        *,
+        prompt_features: int,
+        projector: Literal["mlp", "linear"] = "mlp",
+        width: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.groups = groups
+        d = width or features
+        self.projector = project(projector, features, d, residual=False)
+        self.heads = nn.ModuleList(project(projector, prompt_features, d, residual=False) for _ in range(groups))
+        self.log_scale = nn.Parameter(torch.tensor(START))
+
+    def reset_parameters(self) -> None:
+        """Begin again with the scale."""
+        self.log_scale.data.fill_(START)
+
+    def wish(self, weights: Tensor, prompts: Tensor | None) -> Tensor:
+        """A mixture of what each prototype wishes for under this prompt."""
+        if prompts is None:
+            raise OptionError("a two-tower score reads prompts; give the features of each prompt")
+        heads = torch.stack([head(prompts) for head in self.heads], dim=-2)
+        return (weights[..., None] * heads).sum(-2)
+
+    def nearness(self, place: Tensor, wish: Tensor) -> Tensor:
+        """The scaled cosine."""
+        return scaled_cosine(place, wish, self.log_scale)
+
+
+class LowRank(Score):
+    """LoRe: a reward linear in the features, r = <phi(x, y), sum_k w_k v_k>.
+
+    features: D. groups: K directions. Bose et al. 2025.
+
+    >>> LowRank(2, 3)(torch.zeros(4, 2), torch.full((4, 3), 1 / 3)).tolist()
+    [0.0, 0.0, 0.0, 0.0]
+    """
+
+    linear = True
+
+    def __init__(self, features: int, groups: int) -> None:
+        super().__init__()
+        self.groups, self.projector = groups, nn.Identity()
+        self.directions = nn.Parameter(torch.empty(groups, features))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Begin again: random directions, scores of features of unit size about one."""
+        self.directions.data = torch.randn_like(self.directions) / self.directions.shape[1] ** 0.5
+
+    def wish(self, weights: Tensor, prompts: Tensor | None) -> Tensor:
+        """A mixture of directions."""
+        return weights @ self.directions
+
+    def nearness(self, place: Tensor, wish: Tensor) -> Tensor:
+        """The inner product."""
+        return (place * wish).sum(-1)
+
+
+def scaled_cosine(a: Tensor, b: Tensor, log_scale: Tensor) -> Tensor:
+    """min(exp(log_scale), 100) * cos(a, b) over the last axis."""
+    return log_scale.exp().clamp(max=MOST) * nn.functional.cosine_similarity(a, b, dim=-1)
+
+
+class _Residual(nn.Module):
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = x + self.inner(x)
+        return out
+
+
+def project(kind: str, features: int, width: int, *, residual: bool = True) -> nn.Module:
+    """The map from features to the latent space: "mlp", "linear" or "identity". Raises `OptionError`."""
+    if kind == "identity" and features == width:
+        return nn.Identity()
+    if kind == "linear":
+        return nn.Linear(features, width, bias=False)
+    if kind != "mlp":
+        raise OptionError(f"projector {kind!r} is not one of mlp, linear, identity (which keeps the width)")
+    layers = nn.Sequential(
+        nn.Linear(features, width), nn.GELU(), nn.Linear(width, width), nn.GELU(), nn.Linear(width, width)
+    )
+    return _Residual(layers) if residual and features == width else layers

@@ -1,0 +1,188 @@
+"""The cards of ideal points, PAL-A, PAL-B and LoRe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pluralign.errors import FeedbackError, OptionError
+from pluralign.models import Answers, IdealPoint, LowRank, PreferenceModel, Score, TwoTower
+from tests.models.worlds import IdealPoints
+
+MIXINGS = ("Pw", "f(P)w", "f(Pw)", "|f(P)|w")
+
+
+def every_score(features: int, groups: int) -> list[Score]:
+    points: list[Score] = [
+        IdealPoint(features, groups, mixing=mixing, distance=distance, projector=projector)  # type: ignore[arg-type]
+        for mixing in MIXINGS
+        for distance in ("squared", "euclid", "cosine")
+        for projector in ("mlp", "linear")
+    ]
+    return [*points, TwoTower(features, groups, prompt_features=2), LowRank(features, groups)]
+
+
+@pytest.mark.parametrize("score", every_score(3, 2), ids=lambda s: f"{type(s).__name__}")
+@settings(max_examples=5, deadline=None)
+@given(seed=st.integers(0, 1000))
+def test_margins_of_every_score(score: Score, seed: int) -> None:
+    score = score.double()
+    random = torch.Generator().manual_seed(seed)
+    left, right = torch.randn(2, 5, 3, generator=random, dtype=torch.float64)
+    prompts = torch.randn(5, 2, generator=random, dtype=torch.float64)
+    weights = torch.softmax(torch.randn(5, 2, generator=random, dtype=torch.float64), -1)
+    margin = score.margin(left, right, weights, prompts)
+    assert torch.allclose(margin, -score.margin(right, left, weights, prompts), atol=1e-12)
+    assert torch.allclose(margin, score(left, weights, prompts) - score(right, weights, prompts), atol=1e-12)
+    corners = score.prototypes(left, right, prompts)
+    for k in range(2):
+        alone = torch.eye(2, dtype=torch.float64)[k].expand(5, 2)
+        assert torch.allclose(corners[:, k], score.margin(left, right, alone, prompts), atol=1e-12)
+    assert torch.allclose((weights * corners).sum(-1), margin, atol=1e-10) == score.linear
+
+
+def test_ideal_point_squared_distance_identity() -> None:
+    score = IdealPoint(3, 2, mixing="Pw", distance="squared", projector="identity")
+    left, right = torch.randn(2, 6, 3)
+    weights = torch.softmax(torch.randn(6, 2), -1)
+    identity = (right**2).sum(-1) - (left**2).sum(-1) + 2 * ((left - right) * (weights @ score.points)).sum(-1)
+    assert torch.allclose(score.margin(left, right, weights), identity, atol=1e-5)
+
+
+def test_ideal_point_in_the_middle_is_beyond_a_linear_reward() -> None:
+    items = np.arange(11.0)[:, None]
+    i, j = np.triu_indices(11, 1)
+    told = np.abs(items[i, 0] - 4) != np.abs(items[j, 0] - 4)
+    nearer = (np.abs(items[i] - 4) < np.abs(items[j] - 4)).astype(float)[:, 0]
+    answers = Answers.of((items[i] - 5)[told], (items[j] - 5)[told], nearer[told])
+    point = IdealPoint(1, 1, mixing="Pw", distance="squared", projector="linear")
+    assert PreferenceModel(point, epochs=300, lr=0.05).fit(answers).accuracy(answers) == 1
+    assert PreferenceModel(LowRank(1, 1), epochs=100, lr=0.05).fit(answers).accuracy(answers) < 0.75
+
+
+@pytest.fixture(scope="module")
+def two_tastes() -> tuple[IdealPoints, Answers, Answers, dict[int, PreferenceModel]]:
+    world = IdealPoints(2, seed=1)
+    seen, test = (world.answers(np.arange(40), each) for each in (60, 50))
+    models = {
+        k: PreferenceModel(
+            IdealPoint(8, k, distance="squared", projector="linear", width=4), epochs=60, batch=256, lr=0.03, restarts=2
+        ).fit(seen)
+        for k in (1, 2, 3)
+    }
+    return world, seen, test, models
+
+
+def test_pal_a_finds_two_tastes_and_a_third_prototype_does_no_harm(two_tastes: Any) -> None:
+    _, _, test, models = two_tastes
+    assert models[1].accuracy(test) < 0.8
+    assert models[2].accuracy(test) > 0.97
+    assert models[3].accuracy(test) > 0.96
+    which = models[2].weights_.argmax(1)
+    assert len(set(which[::2])) == len(set(which[1::2])) == 1
+    assert which[0] != which[1]
+
+
+def test_pal_localise_new_people_while_nothing_else_moves(two_tastes: Any) -> None:
+    world, seen, _, models = two_tastes
+    new = world.answers(np.arange(40, 80), 200)
+    reached = {}
+    for k in (1, 2):
+        before = [p.clone() for p in models[k].score.parameters()]
+        rows = np.random.default_rng(0).permutation(len(new))
+        for m in (1, 5, 20):
+            few = new.take(np.concatenate([rows[new.person[rows].numpy() == p][:m] for p in range(40)]))
+            reached[k, m] = models[k].accuracy(new, models[k].localise(few).weights)
+        assert all(torch.equal(a, b) for a, b in zip(before, models[k].score.parameters(), strict=True))
+    assert reached[1, 1] == reached[1, 20]
+    assert reached[2, 1] < reached[2, 5] < reached[2, 20]
+    assert reached[2, 20] > 0.95
+    again = models[2].localise(seen)
+    assert models[2].accuracy(seen, again.weights) > 0.97
+
+
+def test_pal_a_on_people_of_one_taste_gains_nothing_from_a_second_prototype() -> None:
+    world = IdealPoints(1, seed=2)
+    seen, test = (world.answers(np.arange(20), each) for each in (40, 100))
+    one, two = (
+        PreferenceModel(
+            IdealPoint(8, k, distance="squared", projector="linear", width=4), epochs=60, batch=256, lr=0.03
+        )
+        .fit(seen)
+        .accuracy(test)
+        for k in (1, 2)
+    )
+    assert two <= one + 0.01
+
+
+def test_pal_b_where_what_is_wished_depends_on_the_prompt() -> None:
+    random = np.random.default_rng(0)
+
+    def answers(people: int, each: int) -> Answers:
+        person = np.repeat(np.arange(people), each)
+        explain = random.integers(0, 2, len(person))
+        left, right = random.normal(size=(2, len(person), 3))
+        # The first feature is length. Group 0 likes it when asked to explain, group 1 when asked for a list.
+        likes = explain == person % 2
+        won = np.where(likes, left[:, 0] > right[:, 0], left[:, 0] < right[:, 0])
+        prompt = np.eye(2)[explain]
+        return Answers.of(left, right, won.astype(float), [f"p{i:02d}" for i in person], prompt=prompt)
+
+    train, test = answers(20, 80), answers(20, 40)
+    settings_ = {"epochs": 40, "batch": 256, "lr": 0.01}
+    pal_b = PreferenceModel(TwoTower(3, 2, prompt_features=2, width=16), **settings_).fit(train)  # type: ignore[arg-type]
+    pal_a = PreferenceModel(IdealPoint(3, 2, distance="cosine", width=16), **settings_).fit(train)  # type: ignore[arg-type]
+    assert pal_b.accuracy(test) > 0.95
+    assert pal_a.accuracy(test) < 0.75
+
+
+def test_lore_beats_a_shared_reward_and_a_reward_for_each_person() -> None:
+    random = np.random.default_rng(0)
+    directions = random.normal(size=(5, 50))
+
+    def answers(weights: np.ndarray, each: int) -> Answers:
+        person = np.repeat(np.arange(len(weights)), each)
+        left, right = random.normal(size=(2, len(person), 50))
+        won = ((left - right) * (weights[person] @ directions)).sum(1) > 0
+        return Answers.of(left, right, won.astype(float), [f"p{i:03d}" for i in person])
+
+    seen, new = random.dirichlet(np.full(5, 0.5), 200), random.dirichlet(np.full(5, 0.5), 40)
+    train, few, test = answers(seen, 60), answers(new, 10), answers(new, 100)
+    lore = PreferenceModel(LowRank(50, 5), epochs=30, lr=0.03).fit(train)
+    shared = PreferenceModel(LowRank(50, 1), epochs=30, lr=0.03).fit(train)
+    reached = lore.accuracy(test, lore.localise(few).weights)
+    assert reached > shared.accuracy(test, np.ones((40, 1))) + 0.03
+    # Ten answers in fifty dimensions: logistic regression of each person alone is little better than a coin.
+    difference = (few.items[few.left] - few.items[few.right]).numpy() * (2 * few.probability.numpy() - 1)[:, None]
+    alone = np.stack([difference[few.person.numpy() == p].mean(0) for p in range(40)])
+    margin = ((test.items[test.left] - test.items[test.right]).numpy() * alone[test.person.numpy()]).sum(1)
+    assert reached > np.mean((margin > 0) == (test.probability.numpy() > 0.5)) + 0.03
+
+
+def test_pal_training_balance_of_equal_counts_changes_nothing() -> None:
+    answers = IdealPoints(2, seed=0).answers(np.arange(6), 10)
+    fits = [
+        PreferenceModel(LowRank(8, 2), epochs=3, batch=16, balance=balance).fit(answers) for balance in (False, True)
+    ]
+    assert np.allclose(fits[0].weights_, fits[1].weights_, atol=1e-6)
+
+
+def test_prompts_missing_where_read_and_unknown_options_are_said(tmp_path: Path) -> None:
+    answers = IdealPoints(2, seed=0).answers(np.arange(2), 3)
+    with pytest.raises(OptionError, match="reads prompts"):
+        PreferenceModel(TwoTower(8, 2, prompt_features=2)).fit(answers)
+    for wrong in ({"mixing": "wP"}, {"distance": "city"}, {"projector": "tree"}):
+        with pytest.raises(OptionError, match="is not one of"):
+            IdealPoint(2, 2, **wrong)  # type: ignore[arg-type]
+    with pytest.raises(FeedbackError, match=r"row 1: 2\.0 is not a chance"):
+        Answers.of([[0.0]] * 2, [[1.0]] * 2, [1, 2])
+    with pytest.raises(FeedbackError, match="row 0: a feature of right is not a number"):
+        Answers.of([[0.0]] * 2, [[np.nan], [0]], [1, 1])
+    with pytest.raises(FeedbackError, match="2 left sides and 1 of probability"):
+        Answers.of([[0.0]] * 2, [[1.0]] * 2, [1])
