@@ -8,7 +8,6 @@ and its picture.
 
 from __future__ import annotations
 
-import argparse
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
+from benchmarks.data_page import BLUE, GREY, PALE, axes, publish, save
 from pluralign.evaluate.figures import share
 from pluralign.rank import LEFT, TIE, Leaderboard, Votes, rank
 from pluralign.rank.bootstrap import bootstrap
-
-DOCS = Path(__file__).resolve().parents[1] / "docs"
 
 
 def concordance(people: Leaderboard, machine: Leaderboard, replicates: int = 1000) -> tuple[float, float, float]:
@@ -66,25 +64,21 @@ def _pairs(votes: Votes) -> list[str]:
     return [str(x) for x in votes.extra["id"].to_list()]
 
 
-def picture(people: Leaderboard, machine: Leaderboard, path: Path) -> None:
+def picture(people: Leaderboard, machine: Leaderboard) -> None:
     """Every model's rating by people against its rating by GPT-4."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.2, 6.4), layout="constrained")
-    axes = figure.subplots()
+    figure, plot = axes(7.2, 6.4)
     x, y = people.ratings, machine.ratings
     dx, dy = (board.critical() * _errors(board) for board in (people, machine))
-    axes.errorbar(x, y, xerr=dx, yerr=dy, fmt="none", ecolor="#b9c7da", elinewidth=0.8)
-    axes.plot(x, y, "o", color="#1f5fa8", markersize=4)
+    plot.errorbar(x, y, xerr=dx, yerr=dy, fmt="none", ecolor=PALE, elinewidth=0.8)
+    plot.plot(x, y, "o", color=BLUE, markersize=4)
     ends = [min(x.min(), y.min()), max(x.max(), y.max())]
-    axes.plot(ends, ends, color="#999999", linewidth=0.8, linestyle="--")
+    plot.plot(ends, ends, color=GREY, linewidth=0.8, linestyle="--")
     gap = np.abs(y - x)
     for i in np.argsort(-gap)[:8]:
-        axes.annotate(people.model.items_[i], (x[i], y[i]), textcoords="offset points", xytext=(5, 4), fontsize=8)
-    axes.set_xlabel("rating by people")
-    axes.set_ylabel("rating by GPT-4")
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=144)
+        plot.annotate(people.model.items_[i], (x[i], y[i]), textcoords="offset points", xytext=(5, 4), fontsize=8)
+    plot.set_xlabel("rating by people")
+    plot.set_ylabel("rating by GPT-4")
+    save(figure, "rank-llmfao.png")
 
 
 def _errors(board: Leaderboard) -> NDArray[np.float64]:
@@ -98,7 +92,7 @@ def page(folder: Path) -> str:
     crowd, gpt4 = folder / "crowd-comparisons.csv", folder / "gpt4-crowd-comparisons.csv"
     people, machine = rank(crowd, ties="davidson"), rank(gpt4, ties="davidson")
     naive = rank(crowd, ties="davidson", cluster=None)
-    picture(people, machine, DOCS / "rank-llmfao.png")
+    picture(people, machine)
     tau, low, high = concordance(people, machine)
     ratio = np.median(_errors(people) * people.critical() / (_errors(naive) * naive.critical()))
     lines = [
@@ -154,18 +148,9 @@ def _effect(board: Leaderboard) -> str:
     return f"{np.exp(value):.3f} [{np.exp(value - half):.3f}, {np.exp(value + half):.3f}]"
 
 
-def main() -> None:
-    """Write the page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True, type=Path, help="the folder of the release")
-    text = page(parser.parse_args().data)
-    intro = (
-        "# People and GPT-4 as judges\n\nWritten by `python -m benchmarks.rank_llmfao --data llmfao` from the votes of "
-        "[LLMFAO](https://github.com/dustalov/llmfao) (CC BY 4.0).\n\n"
-    )
-    (DOCS / "rank-llmfao.md").write_text(intro + text + "\n", encoding="utf-8")
-    print(text)
-
-
 if __name__ == "__main__":
-    main()
+    publish(
+        page,
+        "People and GPT-4 as judges",
+        "the votes of [LLMFAO](https://github.com/dustalov/llmfao) (CC BY 4.0)",
+    )

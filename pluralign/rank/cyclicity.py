@@ -11,11 +11,15 @@ from numpy.typing import NDArray
 from pluralign.errors import OptionError
 from pluralign.rank.bradley_terry import BradleyTerry
 from pluralign.rank.hodge import HodgeRank, lead
+from pluralign.rank.measurements import choices
 from pluralign.rank.pairwise import Pairwise
 from pluralign.rank.plackett_luce import PlackettLuce
 from pluralign.rank.rankings import Rankings
 
 Array = NDArray[np.float64]
+
+RIDGE = 0.01
+"""Keeps scores finite that rankings are drawn from, and hardly moves them."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,8 @@ def _from_rankings(model: HodgeRank, replicates: int, rng: np.random.Generator) 
     """[replicates] energies in circles of rankings of the same items, as long and tied in the same places."""
     rankings = model.data_
     assert isinstance(rankings, Rankings)
-    scores = PlackettLuce().fit(rankings).scores_
+    # Ties as no choice at all: to sum over the orders behind long ones would take hours, and scores hardly need it.
+    scores = PlackettLuce(ridge=RIDGE).fit(choices(rankings)).scores_
     owner, circles = rankings.owner, []
     for _ in range(replicates):
         # Sorting scores with Gumbel noise draws from Plackett-Luce (Yellott 1977).

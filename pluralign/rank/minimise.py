@@ -25,7 +25,9 @@ def minimise(objective: Objective, x: Array, steps: int = STEPS, tolerance: floa
         length = 1.0
         while True:
             new = x - length * step
-            found, slope, ahead = objective(new)
+            with np.errstate(all="ignore"):
+                # A step too long may overflow; it is then halved like any other that does not help.
+                found, slope, ahead = objective(new)
             # Rounding in a sum of many terms is no ascent.
             if found <= value + 1e-12 * abs(value) + 1e-9:
                 break
