@@ -75,6 +75,39 @@ def test_what_it_returns_is_the_optimum():
     assert model.certificate_.gradient < 1e-9
 
 
+def test_sweeps_of_one_player_after_another_end_at_the_same_ratings():
+    """Coulom's algorithm, written out: Newton on each player's days with the others held, again and again."""
+    rng = np.random.default_rng(7)
+    votes, variance = games(brownian(15, 4, 0.05, rng), 120, rng), 0.05
+    fitted = WholeHistory(variance=variance).fit(votes)
+    played = {k: np.unique(votes.days[(votes.left == k) | (votes.right == k)]) for k in range(4)}
+    rating = {(k, day): 0.0 for k, days in played.items() for day in days}
+    met = {place: [] for place in rating}
+    for a, b, won, day in zip(votes.left, votes.right, votes.outcome == 0, votes.days, strict=True):
+        met[a, day].append((b, float(won)))
+        met[b, day].append((a, float(not won)))
+    for _ in range(150):
+        for k, days in played.items():
+            gradient, hessian = np.zeros(len(days)), np.zeros((len(days), len(days)))
+            for d, day in enumerate(days):
+                scored = [(rating[rival, day], won) for rival, won in met[k, day]]
+                for other, won in scored + ([(0.0, 1.0), (0.0, 0.0)] if d == 0 else []):
+                    p = 1 / (1 + np.exp(other - rating[k, day]))
+                    gradient[d] += won - p
+                    hessian[d, d] -= p * (1 - p)
+            for d, gap in enumerate(np.diff(days) * variance):
+                pull = (rating[k, days[d + 1]] - rating[k, days[d]]) / gap
+                gradient[[d, d + 1]] += pull, -pull
+                hessian[[d, d + 1], [d, d + 1]] -= 1 / gap
+                hessian[[d, d + 1], [d + 1, d]] += 1 / gap
+            for day, step in zip(days, np.linalg.solve(hessian, gradient), strict=True):
+                rating[k, day] -= step
+    made = fitted._history.problem.chains
+    swept = [rating[k, day] for k, day in zip(made.item.tolist(), made.time.tolist(), strict=True)]
+    # 150 sweeps are still a millionth away.
+    assert fitted._history.rating == pytest.approx(swept, abs=1e-5)
+
+
 def test_bands_by_draws_agree_with_the_exact_inverse(monkeypatch):
     rng = np.random.default_rng(0)
     votes = games(brownian(60, 10, 0.02, rng), 500, rng, order=0.3)
