@@ -96,7 +96,10 @@ def extra_options(arguments: list[str]) -> dict[str, Any]:
         name, equals, value = word[2:].partition("=")
         if not equals and waiting and not waiting[0].startswith("--"):
             equals, value = "=", waiting.pop(0)
-        options[name.replace("-", "_")] = yaml.safe_load(value) if equals else True
+        try:
+            options[name.replace("-", "_")] = yaml.safe_load(value) if equals else True
+        except yaml.YAMLError:  # words such as "score: {score}!" are meant as they stand
+            options[name.replace("-", "_")] = value
     # YAML reads 1e-5 as text, having no dot.
     return {name: _number(value) for name, value in options.items()}
 

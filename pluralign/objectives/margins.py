@@ -6,6 +6,7 @@ from typing import Literal
 
 from array_api_compat import array_namespace
 
+from pluralign.errors import OptionError
 from pluralign.likelihoods import expected, logistic, rao_kupper, sigmoid
 from pluralign.likelihoods.numerics import Array
 from pluralign.objectives import scores
@@ -40,6 +41,8 @@ def odpo(
     """
     xp = array_namespace(batch.logp)
     gap = Scores(batch.known("rating")).margin
+    if offset == "log" and bool((gap == 0).any()):
+        raise OptionError("odpo: a pair is rated alike, and log 0 has no end; leave ties out, or use offset identity")
     # Odd in the gap, so that a flipped label asks for the opposite margin.
     asked = gap if offset == "identity" else xp.sign(gap) * xp.log(xp.abs(gap))
     return logistic((beta * batch.log_ratio).margin - alpha * asked - batch.margin)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 import pluralign
+from pluralign.cli import app
 from pluralign.errors import FeedbackError
 from pluralign.feedback import Feedback, Judgement, Message, Response, plain, text
 from pluralign.feedback.recipes import (
@@ -332,3 +335,50 @@ def test_recipes_lose_no_row_of_real_pairs(shared_data: Path) -> None:
         assert step["rows_out"] + sum(step["left_out"].values()) == (160 if recipe is rise else 80)
         assert step["rows_out"] > 40
         json.dumps(step)
+
+
+# --- the command ---
+
+
+def test_recipes_as_a_command(tmp_path: Path) -> None:
+    runner, source = CliRunner(), tmp_path / "rows.parquet"
+    Feedback.from_judgements([rated(8, 3, 5), rated(2, 6, 1)]).pairs().write(source)
+    done = runner.invoke(
+        app, ["recipe", "ra_dpo", str(source), str(tmp_path / "asked.parquet"), "--text", "{score:g}!"]
+    )
+    assert done.exit_code == 0, done.output
+    assert len(pluralign.read(tmp_path / "asked.parquet")) == 12
+    lists = tmp_path / "lists.parquet"
+    Feedback.from_judgements([rated(8, 3, 5), rated(2, 6, 1)]).write(lists)
+    done = runner.invoke(app, ["recipe", "curry_dpo", str(lists), str(tmp_path / "part.parquet"), "--rounds", "2"])
+    assert [len(pluralign.read(tmp_path / f"{n}-part.parquet")) for n in (1, 2)] == [2, 2], done.output
+    scored = tmp_path / "scored.parquet"
+    Feedback.from_judgements(replace(j, meta={"hard": i}) for i, j in enumerate(pairs())).write(scored)
+    done = runner.invoke(
+        app,
+        [
+            "recipe",
+            "selective_dpo",
+            str(scored),
+            str(tmp_path / "easy.parquet"),
+            "--values",
+            "meta.hard",
+            "--keep",
+            "0.5",
+        ],
+    )
+    assert [j.meta["hard"] for j in pluralign.read(tmp_path / "easy.parquet")] == [0, 1, 2], done.output
+    assert "The share `keep` of rows" in runner.invoke(app, ["recipe", "selective_dpo", "--help"]).output
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["bake", "a", "b"], "there is no recipe 'bake'"),
+        (["rise", "a", "b", "--steps", "2"], "rise has no option steps; it has rewrite, edits, tries, seed"),
+        (["rise"], "say what rise reads"),
+    ],
+)
+def test_recipes_refuse_in_a_sentence(words: list[str], message: str) -> None:
+    error = CliRunner().invoke(app, ["recipe", *words]).exception
+    assert message in str(error)

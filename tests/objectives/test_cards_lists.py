@@ -12,7 +12,7 @@ from batches import F64, as_torch, pair, random_batch, ranking, tensor
 from numpy.testing import assert_allclose
 from scipy.optimize import minimize, minimize_scalar
 
-from pluralign.errors import MissingInput
+from pluralign.errors import MissingInput, OptionError
 from pluralign.likelihoods import lambda_weights
 from pluralign.objectives import (
     PolicyBatch,
@@ -291,6 +291,13 @@ def test_odpo_offsets() -> None:
     assert_allclose(value(odpo, wide, alpha=0.0), value(dpo, wide), rtol=1e-14)
     assert_allclose(value(odpo, wide, alpha=0.5), softplus(-(0.1 * 0.9 - 0.5 * math.log(4))), rtol=1e-12)
     assert_allclose(value(odpo, wide, alpha=0.5, offset="identity"), softplus(-(0.1 * 0.9 - 2.0)), rtol=1e-12)
+
+
+def test_odpo_refuses_ties_under_the_log() -> None:
+    tie = ranking(0.7, -0.2, rating=(2.0, 2.0))
+    with pytest.raises(OptionError, match="rated alike"):
+        odpo(tie)
+    assert_allclose(value(odpo, tie, offset="identity"), value(dpo, tie), rtol=1e-14)
 
 
 @pytest.mark.parametrize("share", [0.5, 0.7, 1.0])
