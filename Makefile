@@ -6,7 +6,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 # torch is installed by its pinned version first, so that the extra's open range does not fetch a GPU build.
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: demo test test-all docs bench check clean
+.PHONY: demo test test-all docs bench bench-objectives check clean
 
 .venv/train: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -41,6 +41,9 @@ docs: .venv/dev              ## the documentation site, into site/
 
 bench: .venv/dev             ## side by side with peers; rewrites the tables in docs/
 	$(BIN)/python -m benchmarks
+
+bench-objectives: .venv/dev  ## every objective in worlds with known answers; rewrites docs/objectives-lab.md
+	$(BIN)/python -m benchmarks.objectives
 
 clean:
 	rm -rf .venv site .pytest_cache .mypy_cache .ruff_cache .hypothesis

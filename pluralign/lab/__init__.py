@@ -17,6 +17,7 @@ from pluralign.lab.worlds import World, bandit, confounded, sequences
 if TYPE_CHECKING:
     from pluralign.lab.reward_against_kl import frontier, plot
     from pluralign.lab.solve import NoOptimum, optimum
+    from pluralign.lab.training import train
 
 __all__ = [
     "NoOptimum",
@@ -31,10 +32,17 @@ __all__ = [
     "plot",
     "plural",
     "sequences",
+    "train",
     "with_ties",
 ]
 
-_TORCH = {"NoOptimum": "solve", "optimum": "solve", "frontier": "reward_against_kl", "plot": "reward_against_kl"}
+_TORCH = {
+    "NoOptimum": "solve",
+    "optimum": "solve",
+    "train": "training",
+    "frontier": "reward_against_kl",
+    "plot": "reward_against_kl",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -12,20 +12,10 @@ from numpy.typing import ArrayLike
 from scipy.optimize import minimize, root
 
 from pluralign.errors import OptionError, PluralignError
+from pluralign.lab.population import check, population, responses
 from pluralign.lab.worlds import Array, World
-from pluralign.objectives import Need, Objective, PolicyBatch, Rows, Tokens, find
+from pluralign.objectives import Objective, find
 
-KINDS = {"pairs": {Rows.PAIRS, Rows.MIXED}, "rankings": {Rows.RANKINGS}, "thumbs": {Rows.UNPAIRED}}
-"""Which of an objective's kinds of row each kind of world holds."""
-UNKNOWN = {
-    Need.FEATURES,
-    Need.PROMPT_EMBEDDING,
-    Need.RATIONALE,
-    Need.AUXILIARY,
-}
-"""What no table of probabilities has."""
-TOKENWISE = {Need.TOKENS, Need.TOKEN_KL, Need.COLLISION, Need.TURNS, Need.TOKEN_WEIGHTS, Need.STEP_WEIGHTS}
-"""What needs the tokens of a response one by one."""
 FAR = 200.0
 """Logits beyond this have run away."""
 ROUNDING = 1e-16
@@ -66,11 +56,7 @@ def optimum(
     np.True_
     """
     goal = find(objective) if isinstance(objective, str) else objective
-    _check(goal, world, options)
-    if (Need.FROZEN in goal.needs(**options)) != bool(frozen):
-        way = "takes no frozen policies" if frozen else "compares with further policies; give them as frozen=[...]"
-        raise OptionError(f"{goal.name} {way}")
-    others = torch.tensor(np.array([np.broadcast_to(p, world.reward.shape) for p in frozen]), dtype=torch.float64).log()
+    check(goal, world, options, frozen)
     reference = torch.tensor(world.tree.reference)
     free = reference[..., :-1].numel()
     began = np.asarray(world.tree.reference if start is None else start, dtype=np.float64)
@@ -86,16 +72,16 @@ def optimum(
 
     def slope(values: Array) -> tuple[float, Array]:
         theta = torch.tensor(values, requires_grad=True)
-        batch = _batch(goal, world, logits(theta), reference, others, options)
+        batch = population(goal, world, logits(theta), reference, frozen, options)
         loss = batch.mean(goal(batch, **options))
         (gradient,) = torch.autograd.grad(loss, theta)
         return loss.item(), np.asarray(gradient.numpy())
 
-    with _one_thread():
+    with one_thread():
         theta = _solve(slope, (began[..., :-1] - began[..., -1:]).reshape(free))
         left = float(np.abs(slope(theta)[1]).max(initial=0.0))
         rests = not _falls_on(slope, theta) if left <= tolerance else _is_corner(slope, theta)
-    policy = np.exp(_responses(world, torch.log_softmax(logits(torch.tensor(theta)), -1)).numpy())
+    policy = np.exp(responses(world, torch.log_softmax(logits(torch.tensor(theta)), -1)).numpy())
     if not rests or np.abs(theta).max(initial=0.0) > FAR:
         raise NoOptimum(
             f"{goal.name} comes to no rest in this world: its loss still slopes by {left:.1e} where logits reach "
@@ -106,7 +92,7 @@ def optimum(
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Tables are small: threads would cost more than they bring, a hundredfold where cores are busy."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -147,101 +133,3 @@ def _is_corner(slope: Callable[[Array], tuple[float, Array]], theta: Array) -> b
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     least = slope(theta)[0]
     return all(slope(theta + sign * 1e-5 * d)[0] > least for d in directions for sign in (1, -1))
-
-
-def _check(goal: Objective, world: World, options: dict[str, Any]) -> None:
-    if lacking := goal.needs(**options) & UNKNOWN:
-        raise OptionError(f"{goal.name} needs {', '.join(sorted(lacking))}, which a world of probabilities has not")
-    if not KINDS[world.kind] & set(goal.rows):
-        ways = {Rows.RANKINGS: "world.rankings()", Rows.UNPAIRED: "world.thumbs()"}
-        way = next((ways[kind] for kind in goal.rows if kind in ways), "a world of pairs")
-        raise OptionError(f"{goal.name} does not learn from {world.kind}; give it {way}")
-    if goal.needs(**options) & TOKENWISE and (world.length != world.tree.mask.sum(1)).any():
-        raise OptionError(f"{goal.name} looks at single tokens, which a bandit with lengths has not; use lab.sequences")
-
-
-def _responses(world: World, log_p: torch.Tensor) -> torch.Tensor:
-    """Log-probs of responses, [P, R], from those of tokens, [P, nodes, V]."""
-    return (_tokens(world, log_p)).sum(-1)
-
-
-def _tokens(world: World, log_p: torch.Tensor) -> torch.Tensor:
-    tree = world.tree
-    return log_p[:, torch.tensor(tree.node), torch.tensor(tree.token)] * torch.tensor(tree.mask)
-
-
-def _batch(
-    goal: Objective,
-    world: World,
-    logits: torch.Tensor,
-    reference: torch.Tensor,
-    others: torch.Tensor,
-    options: dict[str, Any],
-) -> PolicyBatch:
-    """The whole population as one step."""
-    log_p, log_ref = torch.log_softmax(logits, -1), torch.log_softmax(reference, -1)
-    prompt, response = torch.tensor(world.prompt)[:, None], torch.tensor(world.response)
-
-    def rows(values: torch.Tensor) -> torch.Tensor:
-        return values[prompt, response]
-
-    logp, ref_logp = _responses(world, log_p), _responses(world, log_ref)
-    rows_logp, weight = rows(logp), torch.tensor(world.weight)
-    fields: dict[str, Any] = {name: torch.tensor(value) for name, value in world.row.items()}
-    fields.setdefault(
-        "sign", torch.where(torch.arange(response.shape[1]) == 0, 1.0, -1.0).double().expand_as(rows_logp)
-    )
-    needs = goal.needs(**options)
-    if Need.RATINGS in needs:
-        fields["rating"] = rows(torch.tensor(world.reward))
-    if Need.FROZEN in needs:
-        fields["frozen_logp"] = others[:, prompt, response].movedim(0, -1)
-    if Need.PROMPT in needs:
-        fields |= {"prompt_logp": 0 * weight, "prompt_length": 0 * weight}  # prompts are given, not written
-    if Need.JOINT in needs:
-        fields |= {"joint_logp": rows_logp, "ref_joint_logp": rows(ref_logp)}
-    if Need.MISMATCHED in needs:
-        # Responses as often as rows hold them, under a prompt drawn by itself.
-        often = torch.zeros(logp.shape[1], dtype=torch.float64)
-        often.index_add_(0, response[:, 0], weight / weight.sum())
-        fields["mismatched_log_ratio"] = ((logp - ref_logp).mean(0) * often).sum()[None]
-    if needs & TOKENWISE:
-        fields["tokens"] = _token_batch(world, log_p, log_ref, prompt[:, 0], response)
-    batch = PolicyBatch(
-        logp=rows_logp,
-        length=rows(torch.tensor(world.length)),
-        ref_logp=rows(ref_logp),
-        weight=weight,
-        **fields,
-    )
-    if Need.RUNNING_REWARD in needs:
-        reward = goal.shifted_reward(batch.detached, **options).values
-        classes = [(reward * side * weight[:, None]).sum() / (side * weight[:, None]).sum() for side in _sides(batch)]
-        return PolicyBatch(**{**vars(batch), "reward_shift": sum(classes) / len(classes)})
-    return batch
-
-
-def _sides(batch: PolicyBatch) -> list[torch.Tensor]:
-    return [side.double() for side in (batch.sign > 0, batch.sign < 0) if bool(side.any())]
-
-
-def _token_batch(
-    world: World, log_p: torch.Tensor, log_ref: torch.Tensor, prompt: torch.Tensor, response: torch.Tensor
-) -> Tokens:
-    tree = world.tree
-    mask, node = torch.tensor(tree.mask), torch.tensor(tree.node)
-
-    def rows(values: torch.Tensor) -> torch.Tensor:
-        return values[prompt[:, None], response]
-
-    there = mask[response]
-    return Tokens(
-        mask=there,
-        logp=rows(_tokens(world, log_p)),
-        ref_logp=rows(_tokens(world, log_ref)),
-        kl=rows((log_ref.exp() * (log_ref - log_p)).sum(-1)[:, node] * mask),
-        log_collision=rows(torch.logsumexp(2 * log_p, -1)[:, node] * mask),
-        turn=torch.arange(mask.shape[1]).double().expand_as(there),  # each token is a turn of its own
-        reward_weight=torch.ones_like(there),
-        kl_weight=torch.ones_like(there),
-    )
