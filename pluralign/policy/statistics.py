@@ -13,6 +13,7 @@ from pluralign.policy.batch import TokenBatch
 from pluralign.policy.logprobs import logprobs
 
 Layer = tuple[torch.Tensor, ...]
+Encode = Callable[[torch.Tensor], torch.Tensor]
 Masks = Callable[[Layer], tuple[torch.Tensor, torch.Tensor]]
 """Hidden states of all layers, [N, T, H] each -> weights of log-ratios and of divergences, [N, T] each."""
 
@@ -114,11 +115,18 @@ def pooled(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     return (hidden * weight).sum(1) / weight.sum(1).clamp(min=1)
 
 
-def features(model: Any, reference: Reference, tokens: TokenBatch, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean hidden state of a layer over each response under policy (with its gradient) and reference, [B, K, H]."""
+def features(
+    model: Any, reference: Reference, tokens: TokenBatch, layer: int, encode: Encode | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean features of a layer over each response under policy (with its gradient) and reference, [B, K, F].
+
+    encode: from hidden states to features, a frozen sparse autoencoder say; left out, the states are the features.
+    """
     b, k = tokens.shape
     both = (_forward(model, tokens, True), reference.forward(tokens, hidden=True))
-    mine, theirs = (pooled(out.hidden_states[layer], tokens.response_mask).view(b, k, -1) for out in both)
+    layers = (out.hidden_states[layer] for out in both)
+    each = (states if encode is None else encode(states) for states in layers)
+    mine, theirs = (pooled(found, tokens.response_mask).view(b, k, -1) for found in each)
     return mine, theirs
 
 

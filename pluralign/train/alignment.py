@@ -24,6 +24,7 @@ from pluralign.objectives import Need, Objective
 from pluralign.policy.encode import Encoded, Encoder, joint
 from pluralign.policy.load import load
 from pluralign.policy.reference import ReferenceCache, weights_fingerprint
+from pluralign.policy.sparse_features import sparse_encoder
 from pluralign.policy.statistics import Reference
 from pluralign.progress import bar
 from pluralign.train import heads, moving
@@ -88,10 +89,10 @@ def align(
     arguments = training_arguments(run.path, settings, goal, training, evaluates=held_out is not None)
     if resume:
         check_same(run, given, provenance, arguments.world_size)
+    encode = _sparse_encoder(settings, goal, needs := goal.needs(**goal_options), arguments.device)
     set_seed(settings.seed)
     policy, tokenizer = _model(run, settings, train, console, resume)
     encoder = Encoder(tokenizer, max_length=settings.max_length, truncation=settings.truncation)
-    needs = goal.needs(**goal_options)
     wanted = Wanted(
         ratings=Need.RATINGS in needs,
         rationale=Need.RATIONALE in needs,
@@ -118,6 +119,7 @@ def align(
         moving=settings.sync_ref_model,
         head=heads.make(policy.config, needs, settings.token_masks, settings.degrees, settings.seed),
         feature_layer=settings.feature_layer,
+        encode=encode,
         objective=goal,
         options=goal_options,
         pad_id=tokenizer.pad_token_id,
@@ -154,6 +156,14 @@ def align(
         console.print(f"\ndone: {run.path}\nnext: pluralign evaluate {run.path}")
     trainer.accelerator.wait_for_everyone()
     return Run.open(run.path)
+
+
+def _sparse_encoder(settings: AlignOptions, goal: Objective, needs: set[Need], device: Any) -> Any:
+    if settings.sparse_autoencoder is None:
+        return None
+    if Need.FEATURES not in needs:
+        raise OptionError(f"--sparse-autoencoder gives features, and {goal.name} uses none; leave it out, or use fpo")
+    return sparse_encoder(settings.sparse_autoencoder).to(device)
 
 
 def _given(

@@ -86,6 +86,8 @@ class AlignOptions(pydantic.BaseModel):
     """How sparse_po finds the tokens that count: the reference's activations, or a trained head, of one mask or two."""
     degrees: int = pydantic.Field(4, ge=2)
     """Degrees of degraded responses that spo_selfsup tells apart, the whole one among them."""
+    sparse_autoencoder: str | None = None
+    """Weights (safetensors) of a frozen sparse autoencoder on feature_layer, whose features fpo compares."""
     feature_layer: int = -1
     """Hidden layer whose states give the features and embeddings that some objectives need; -1 is the last."""
     seed: int = 0

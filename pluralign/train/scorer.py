@@ -11,7 +11,7 @@ import torch
 from pluralign.objectives import Need, PolicyBatch
 from pluralign.policy.batch import TokenBatch
 from pluralign.policy.logprobs import LogProbs, logprobs
-from pluralign.policy.statistics import Reference, features, last_states, prompt_embedding, token_values
+from pluralign.policy.statistics import Encode, Reference, features, last_states, prompt_embedding, token_values
 from pluralign.train.batches import policy_batch
 
 TOKENS = {Need.TOKENS, Need.TOKEN_KL, Need.COLLISION, Need.TURNS, Need.TOKEN_WEIGHTS, Need.STEP_WEIGHTS}
@@ -38,7 +38,7 @@ class Scorer:
     """Scores collated rows for an objective with these needs.
 
     beta: for rows that carry none of their own. moving: the reference changes, so its log-probs are computed anew.
-    head: what is trained beside the policy; see `pluralign.train.heads`.
+    head: what is trained beside the policy; see `pluralign.train.heads`. encode: from hidden states to features.
     """
 
     def __init__(
@@ -49,9 +49,10 @@ class Scorer:
         feature_layer: int,
         moving: bool = False,
         head: torch.nn.Module | None = None,
+        encode: Encode | None = None,
     ) -> None:
         self.needs, self.beta, self.reference, self.layer, self.moving = needs, beta, reference, feature_layer, moving
-        self.head = head
+        self.head, self.encode = head, encode
 
     def __call__(self, model: Any, inputs: dict[str, Any], step: dict[str, Any]) -> PolicyBatch:
         """The rows under the model; step: what they share with the other rows of their optimizer step."""
@@ -72,7 +73,7 @@ class Scorer:
         else:
             scored = logprobs(model, tokens, prompt=Need.PROMPT in self.needs)
         if Need.FEATURES in self.needs and self.reference is not None:
-            extra["features"], extra["ref_features"] = features(model, self.reference, tokens, self.layer)
+            extra["features"], extra["ref_features"] = features(model, self.reference, tokens, self.layer, self.encode)
         if Need.PROMPT_EMBEDDING in self.needs and self.reference is not None:
             extra["prompt_embedding"] = prompt_embedding(self.reference, tokens, self.layer)
         if Need.RATIONALE in self.needs:

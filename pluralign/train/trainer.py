@@ -23,7 +23,7 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 from pluralign.objectives import Need, Objective, PolicyBatch, Totals
 from pluralign.objectives.step import Surrogate, joined, moved, two_pass
 from pluralign.policy.logprobs import logprobs
-from pluralign.policy.statistics import Reference
+from pluralign.policy.statistics import Encode, Reference
 from pluralign.train import heads
 from pluralign.train.batches import Examples, batch_of, policy_batch, unscored
 from pluralign.train.memory import Memory
@@ -80,13 +80,14 @@ class PolicyTrainer(Trainer):
         feature_layer: int = -1,
         moving: bool = False,
         head: torch.nn.Module | None = None,
+        encode: Encode | None = None,
         **rest: Any,
     ) -> None:
         self.objective, self.options, self.needs = objective, options, objective.needs(**options)
         self.tally = Tally()
         self.memory = Memory(objective, options)
         self.head = head
-        self.scorer = Scorer(self.needs, options.get("beta"), reference, feature_layer, moving, head)
+        self.scorer = Scorer(self.needs, options.get("beta"), reference, feature_layer, moving, head, encode)
         self._step: dict[str, Any] = {}
         self._surrogates: list[Surrogate] = []
         self._step_loss = torch.zeros(())

@@ -312,3 +312,22 @@ def test_every_reference_bandit_keeps_dpo_where_it_should() -> None:
         (dpo_shift, {"rejected_share": 1.0}),
     ):
         assert_allclose(optimum(objective, REWARD, REFERENCE, beta=0.5, **options), expected, atol=1e-8)
+
+
+def test_f_dpo_calibration_differs_by_divergence() -> None:
+    """At reverse KL's optimum every other divergence says other chances than the true ones."""
+    reward, reference = np.array([1.0, 0.0, -1.0]), np.array([0.2, 0.3, 0.5])
+    policy = tilted(reward, reference, 0.5)
+    u = policy / reference
+    truth = 1 / (1 + np.exp(reward[None, :] - reward[:, None]))
+    errors = {}
+    for name, g in {
+        "reverse_kl": np.log(u),
+        "forward_kl": -1 / u,
+        "jensen_shannon": np.log(2 * u / (1 + u)),
+        "alpha": (1 - u**-0.5) / 0.5,
+    }.items():
+        said = 1 / (1 + np.exp(-0.5 * (g[:, None] - g[None, :])))
+        errors[name] = float(np.abs(said - truth).mean())
+    assert errors["reverse_kl"] < 1e-12
+    assert len({round(e, 3) for e in errors.values()}) == 4

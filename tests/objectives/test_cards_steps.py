@@ -468,3 +468,25 @@ def test_sft_fdiv_pull_fades_where_that_of_sft_does_not() -> None:
     assert_allclose(slope_of(sft_fdiv, 9.0, divergence="hellinger", beta=1.0), -1 / 100, rtol=1e-12)
     assert_allclose(slope_of(sft_fdiv, 8.0, divergence="pearson", beta=1.0), -1 / 3, rtol=1e-12)
     assert slope_of(sft, 9.0) == -1
+
+
+def test_modpo_sweep_of_weights_traces_a_monotone_front() -> None:
+    other = tilted(SECOND, REFERENCE, 0.5)
+    weights = [0.1, 0.3, 0.5, 0.7, 0.9, 1.0]
+    found = [bandit_with_frozen(modpo, FIRST, [other], REFERENCE, beta=0.5, own_weight=w) for w in weights]
+    own, others = ([float(policy @ reward) for policy in found] for reward in (FIRST, SECOND))
+    assert (np.diff(own) > 0).all()
+    assert (np.diff(others) < 0).all()
+
+
+def test_spo_seq_forgets_less_of_the_first_dimension_than_rounds_of_dpo() -> None:
+    first = tilted(FIRST, REFERENCE, 0.5)
+    kept, forgot = (bandit_with_frozen(spo_seq, SECOND, [REFERENCE], first, beta=0.5, keep=keep) for keep in (0.4, 0.0))
+    right = np.array([[FIRST[i] > FIRST[j] for j in range(3)] for i in range(3)])
+
+    def accuracy(policy: np.ndarray) -> float:
+        return float((policy[:, None] > policy[None, :])[right].mean())
+
+    assert float(kept @ FIRST) > float(forgot @ FIRST)
+    assert accuracy(kept) >= accuracy(forgot)
+    assert float(kept @ SECOND) > float(first @ SECOND)

@@ -96,3 +96,34 @@ def test_sparse_po_resumes_with_the_masks_it_had(tmp_path: Path, model: str) -> 
     for name in ("head.safetensors", "model/model.safetensors"):
         mine, theirs = (load_file(run.path / name) for run in (whole, again))
         assert all(torch.equal(mine[key], theirs[key]) for key in mine)
+
+
+@pytest.mark.slow
+def test_spo_selfsup_tells_degrees_of_texts_it_has_not_seen(tmp_path: Path, model: str) -> None:
+    """Above chance on held-out prompts; without the head the alignment part is that of dpo."""
+
+    def rows(start: int, n: int) -> list[dict[str, str]]:
+        pick = [(i * 7 + start, i * 3 + 1, i * 5 + 2, i + 4) for i in range(n)]
+        return [
+            {
+                "prompt": f"Describe {start + i}.",
+                "chosen": " " + " and ".join(f"the {WORDS[p % 8]}" for p in place) + ".",
+                "rejected": " No.",
+            }
+            for i, place in enumerate(pick)
+        ]
+
+    run = align(
+        rows(0, 48), model, "spo_selfsup", output_dir=tmp_path / "run", eval_data=rows(100, 24), degrees=2, gamma=1.0,
+        max_steps=30, per_device_train_batch_size=16, learning_rate=3e-3, save_strategy="no", logging_steps=10,
+    )  # fmt: skip
+    held_out = [m for m in run.metrics if m["split"] == "eval"][-1]
+    assert held_out["auxiliary"] < 0.8 * math.log(2)
+
+
+def test_spo_selfsup_without_its_task_is_dpo(tmp_path: Path, model: str) -> None:
+    plain = trained(tmp_path / "dpo", model, "dpo", max_steps=2)
+    none = trained(tmp_path / "spo", model, "spo_selfsup", gamma=0.0, max_steps=2)
+    assert [m["loss"] for m in none.metrics] == pytest.approx([m["loss"] for m in plain.metrics], abs=1e-5)
+    mine, theirs = (load_file(run.path / "model/model.safetensors") for run in (plain, none))
+    assert all(torch.allclose(mine[key], theirs[key], atol=1e-6) for key in mine)

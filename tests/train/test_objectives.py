@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from pluralign.errors import OptionError
 from pluralign.feedback import Feedback
@@ -117,3 +117,12 @@ def test_ratings_on_several_aspects_ask_which(tmp_path: Path) -> None:
     )
     with pytest.raises(OptionError, match="rated on helpful, true; say which is meant with --aspect"):
         align(feedback, "lab:tiny", "odpo", output_dir=tmp_path, **QUIET)
+
+
+def test_fpo_takes_a_sparse_autoencoder_and_others_refuse_one(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    save_file({"W_enc": torch.randn(96, 20), "b_enc": torch.zeros(20)}, tmp_path / "sae.safetensors")
+    with pytest.raises(OptionError, match="gives features, and dpo uses none"):
+        trained(catalogue()["dpo"], tmp_path / "dpo", 4, 1, sparse_autoencoder=str(tmp_path / "sae.safetensors"))
+    run = trained(catalogue()["fpo"], tmp_path / "fpo", 4, 1, sparse_autoencoder=str(tmp_path / "sae.safetensors"))
+    assert run.finished
