@@ -6,6 +6,7 @@ import functools
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 from transformers import (
     BloomConfig,
     BloomForCausalLM,
@@ -133,3 +134,16 @@ def tiny(family: str, *, seed: int = 0, dtype: torch.dtype = torch.float32, voca
                 parameter.mul_(4)
     without_dropout(model)
     return model.to(dtype).eval()
+
+
+class InDouble(TorchFunctionMode):
+    """Models ask for single precision inside norms and softmax whatever they are given; here double stays double."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if args and isinstance(args[0], torch.Tensor) and args[0].dtype == torch.float64:
+            if func is torch.Tensor.float:
+                return args[0]
+            args = tuple(torch.float64 if each is torch.float32 else each for each in args)
+            kwargs = {k: torch.float64 if each is torch.float32 else each for k, each in kwargs.items()}
+        return func(*args, **kwargs)

@@ -42,6 +42,19 @@ def ability(model: Any) -> Ability:
     return _known[base]
 
 
+def plain_only(model: Any) -> None:
+    """From now on this model, and any copy of it, is scored the plain way."""
+    unwrapped(model).plain_logprobs = True
+
+
+def ways(model: Any) -> tuple[bool, bool]:
+    """Whether the next pass of this model takes packed lines, and makes its logits in tiles."""
+    if getattr(unwrapped(model), "plain_logprobs", False):
+        return False, False
+    able = ability(model)
+    return able.unpackable is None and not has_dropout(model), able.untiled is None
+
+
 def give_up_packing(model: Any, why: NotPackable) -> None:
     """From now on this model is given padded batches."""
     base = unwrapped(model)

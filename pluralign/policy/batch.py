@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -70,3 +70,19 @@ def collate(rows: Sequence[Encoded], *, pad_id: int, side: Literal["left", "righ
         prompt[i, begin + 1 : middle] = True
         response[i, middle : middle + len(tail)] = torch.tensor(scored)
     return TokenBatch(ids, attention.long(), response, prompt, (len(rows), k))
+
+
+def budgeted(order: Iterable[int], lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
+    """Rows in this order, cut into batches of at most so many tokens; a longer row is a batch of its own.
+
+    >>> list(budgeted([2, 0, 1, 3], [5, 9, 4, 30], 10))
+    [[2, 0], [1], [3]]
+    """
+    batch: list[int] = []
+    for i in order:
+        if batch and sum(lengths[j] for j in batch) + lengths[i] > tokens:
+            yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch

@@ -217,6 +217,15 @@ def _common(a: Sequence[int], b: Sequence[int]) -> int:
     return shared
 
 
+def common_beginning(sequences: Sequence[Sequence[int]]) -> int:
+    """How many tokens all sequences begin with.
+
+    >>> common_beginning([[1, 2, 3], [1, 2], [1, 2, 4]])
+    2
+    """
+    return min(_common(sequences[0], other) for other in sequences)
+
+
 def _plain_dict(m: Message, role: str) -> dict[str, Any]:
     """A message as templates take it; plain text among chat turns gets the role of its place."""
     return {"role": m.role or role, "content": m.content or "", **(m.extra or {})}

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from pluralign.policy.ability import ability, give_up_packing, has_dropout
+from pluralign.policy.ability import give_up_packing, ways
 from pluralign.policy.attention import NotPackable
 from pluralign.policy.batch import TokenBatch
 from pluralign.policy.forward import through_logits, through_tiles
@@ -53,7 +53,7 @@ def logprobs(
     if prompt:
         first = torch.arange(b * k, device=scored.device) % k == 0
         scored = scored | (tokens.prompt_mask & first[:, None])
-    share, tile = (False, False) if plain else _ways(model)
+    share, tile = (False, False) if plain else ways(model)
     layout = packed(tokens) if share else padded(tokens)
     # What is said once is scored once, whichever sequences it belongs to.
     places, back = layout.place[scored].unique(return_inverse=True)
@@ -76,9 +76,3 @@ def logprobs(
         result.prompt_logp = (each[:, 0] * chosen).sum(-1)
         result.prompt_length = chosen.sum(-1)
     return result
-
-
-def _ways(model: Any) -> tuple[bool, bool]:
-    """Whether rows can be packed and logits tiled in this pass."""
-    able = ability(model)
-    return able.unpackable is None and not has_dropout(model), able.untiled is None

@@ -13,16 +13,20 @@ import torch
 from numpy.typing import NDArray
 
 from pluralign.feedback.storage import whole_file
-from pluralign.policy.batch import collate
+from pluralign.policy.batch import budgeted, collate
 from pluralign.policy.encode import Encoded
 from pluralign.policy.logprobs import logprobs
 
+ENTRY = np.dtype([("key", "S16"), ("logp", "<f4")])
+
 
 class ReferenceCache:
-    """A folder of arrays, one for each (weights, precision, token ids) ever scored.
+    """A folder with one file for each frozen model: the log-prob of every response ever scored under it.
 
-    The key is a hash of everything the numbers depend on. Tokenizer, template, truncation and text enter through the
-    token ids they give: change any of them and the ids, and so the key, change.
+    A file is named by a hash of weights and precision; a response is found by a hash of its token ids, its prompt's,
+    and which of them count. Tokenizer, template, truncation and text enter through the token ids they give: change any
+    of them and the ids, and so the key, change. What other runs, splits or objectives have asked for is found again.
+    hits, misses: responses found and computed so far.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -37,29 +41,47 @@ class ReferenceCache:
         batch_size: int = 8,
         progress: Callable[[int], None] = lambda _: None,
     ) -> NDArray[np.float32]:
-        """Sums of response log-probs, float32 [N, K], memory-mapped. Adapters are switched off while computing.
+        """Sums of response log-probs, float32 [N, K]. Adapters are switched off while computing.
 
-        progress is told the number of rows done so far.
+        batch_size: rows of the greatest length that are scored at once; of shorter ones more are. progress is told the
+        number of rows done so far.
         """
-        path = self.folder / f"{self.key(model, rows)}.npy"
-        if path.exists():
-            self.hits += 1
-        else:
-            self.misses += 1
+        path = self.folder / f"{weights_fingerprint(model)[:32]}.npy"
+        known = _opened(path)
+        keys = np.array([_keys(row) for row in rows], dtype="S16")
+        places = np.searchsorted(known["key"], keys).clip(max=max(len(known) - 1, 0))
+        found = known["key"][places] == keys if len(known) else np.zeros(keys.shape, dtype=bool)
+        values = np.zeros(keys.shape, dtype=np.float32)
+        values[found] = known["logp"][places[found]]
+        missing = np.flatnonzero(~found.all(1)).tolist()
+        self.hits, self.misses = self.hits + int(found.sum()), self.misses + int((~found).sum())
+        if missing:
+            values[missing] = _score(model, [rows[i] for i in missing], batch_size, progress)
+            fresh = np.empty(int((~found).sum()), dtype=ENTRY)
+            fresh["key"], fresh["logp"] = keys[~found], values[~found]
+            # Another run may have written meanwhile.
+            both = np.concatenate([_opened(path), fresh])
             with whole_file(path) as temporary, temporary.open("wb") as file:
-                np.save(file, _score(model, rows, batch_size, progress))
-        values: NDArray[np.float32] = np.load(path, mmap_mode="r")
+                np.save(file, both[np.unique(both["key"], return_index=True)[1]])
         return values
 
-    def key(self, model: Any, rows: Sequence[Encoded]) -> str:
-        """A hash of the reference weights, the precision and the rows' tokens."""
-        whole = hashlib.sha256(weights_fingerprint(model).encode())
-        for row in rows:
-            for ids in (row.prompt_ids, *row.response_ids):
-                whole.update(np.asarray(ids, dtype=np.int32).tobytes() + b"|")
-            for keep in row.scored:
-                whole.update(np.asarray(keep, dtype=bool).tobytes() + b";")
-        return whole.hexdigest()[:32]
+
+def _opened(path: Path) -> NDArray[Any]:
+    """The entries of a file, in order of their keys, memory-mapped."""
+    entries: NDArray[Any] = np.load(path, mmap_mode="r") if path.exists() else np.empty(0, dtype=ENTRY)
+    return entries
+
+
+def _keys(row: Encoded) -> list[bytes]:
+    """A hash of each response with its prompt, 128 bits."""
+    prompt = hashlib.blake2b(np.asarray(row.prompt_ids, dtype=np.int32).tobytes() + b"|", digest_size=16)
+    keys = []
+    for ids, keep in zip(row.response_ids, row.scored, strict=True):
+        whole = prompt.copy()
+        whole.update(np.asarray(ids, dtype=np.int32).tobytes() + b";" + np.asarray(keep, dtype=bool).tobytes())
+        # Arrays of bytes drop zeros at the end.
+        keys.append(whole.digest()[:-1] + b"k")
+    return keys
 
 
 def weights_fingerprint(model: Any) -> str:
@@ -85,13 +107,14 @@ def _score(
     values = np.empty((len(rows), len(rows[0].response_ids)), dtype=np.float32)
     training = model.training
     model.eval()
-    # Rows of like length together waste least padding; the order of results does not depend on it.
+    # Rows of like length together waste least padding, where there is any; results keep their order.
     order = sorted(range(len(rows)), key=lambda i: rows[i].length)
+    done = 0
     with model.disable_adapter() if hasattr(model, "disable_adapter") else nullcontext():
-        for start in range(0, len(order), batch_size):
-            chunk = order[start : start + batch_size]
+        for chunk in budgeted(order, [row.length for row in rows], batch_size * rows[order[-1]].length):
             tokens = collate([rows[i] for i in chunk], pad_id=0).to(model.device)
             values[chunk] = logprobs(model, tokens).logp.float().cpu().numpy()
-            progress(min(start + batch_size, len(rows)))
+            done += len(chunk)
+            progress(done)
     model.train(training)
     return values

@@ -10,7 +10,7 @@ import torch
 
 from pluralign.objectives import Need, Tokens
 from pluralign.policy.batch import TokenBatch
-from pluralign.policy.logprobs import logprobs
+from pluralign.policy.logprobs import LogProbs, logprobs
 
 Layer = tuple[torch.Tensor, ...]
 Encode = Callable[[torch.Tensor], torch.Tensor]
@@ -42,12 +42,12 @@ class Reference:
         return output
 
     @torch.no_grad()
-    def logp(self, tokens: TokenBatch) -> torch.Tensor:
-        """Sums of response log-probs under the reference as it is now, [B, K]."""
+    def logprobs(self, tokens: TokenBatch) -> LogProbs:
+        """Response log-probs under the reference as it is now."""
         training = self.model.training
         self.model.eval()
         with self._context():
-            found = logprobs(self.model, tokens).logp
+            found = logprobs(self.model, tokens)
         self.model.train(training)
         return found
 
@@ -59,12 +59,14 @@ def token_values(
 
     masks: gives the two weights of each token from the reference's hidden states; by its activations if left out.
 
-    Takes whole next-token distributions of both models at once, so the batch must be small enough for two arrays of
-    tokens by vocabulary.
+    Where a divergence or weights are asked for, it takes whole next-token distributions of both models at once, so the
+    batch must be small enough for two arrays of tokens by vocabulary.
     """
     b, k = tokens.shape
     mask = tokens.response_mask
     weighted = bool(needs & {Need.TOKEN_WEIGHTS, Need.STEP_WEIGHTS})
+    if not weighted and Need.TOKEN_KL not in needs:
+        return _without_distributions(model, reference, tokens, needs)
     theirs = reference.forward(tokens, hidden=weighted)
     rows, places = mask[:, 1:].nonzero(as_tuple=True)
     log_p, log_q = (
@@ -95,6 +97,20 @@ def token_values(
         logp=spread(log_p.gather(-1, targets)[:, 0]),
         ref_logp=spread(log_q.gather(-1, targets)[:, 0]),
         **values,
+    )
+
+
+def _without_distributions(model: Any, reference: Reference, tokens: TokenBatch, needs: set[Need]) -> Tokens:
+    b, k = tokens.shape
+    extras = ["log_collision"] if Need.COLLISION in needs else []
+    mine = logprobs(model, tokens, extras=extras)
+    logp = mine.token_logp
+    return Tokens(
+        mask=tokens.response_mask.view(b, k, -1).to(logp.dtype),
+        logp=logp,
+        ref_logp=reference.logprobs(tokens).token_logp,
+        turn=turns(tokens.response_mask).view(b, k, -1).to(logp.dtype),
+        **(mine.extras or {}),
     )
 
 

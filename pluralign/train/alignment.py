@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -21,6 +22,7 @@ from transformers import PrinterCallback, TrainerCallback, TrainingArguments, se
 from pluralign.errors import FeedbackError, OptionError
 from pluralign.feedback import SCHEMA, Feedback, read
 from pluralign.objectives import Need, Objective
+from pluralign.policy.ability import plain_only, ways
 from pluralign.policy.encode import Encoded, Encoder, joint
 from pluralign.policy.load import load
 from pluralign.policy.reference import ReferenceCache, weights_fingerprint
@@ -35,6 +37,7 @@ from pluralign.train.moving import MovingReference
 from pluralign.train.options import AlignOptions, read_config, resolve
 from pluralign.train.resume import check_same, newest_checkpoint
 from pluralign.train.run import Run
+from pluralign.train.savings import LOOK, positions, sentence
 from pluralign.train.scorer import COMPUTED, LIVE
 from pluralign.train.trainer import PolicyTrainer
 
@@ -92,6 +95,8 @@ def align(
     encode = _sparse_encoder(settings, goal, needs := goal.needs(**goal_options), arguments.device)
     set_seed(settings.seed)
     policy, tokenizer = _model(run, settings, train, console, resume)
+    if settings.plain:
+        plain_only(policy)
     encoder = Encoder(tokenizer, max_length=settings.max_length, truncation=settings.truncation)
     wanted = Wanted(
         ratings=Need.RATINGS in needs,
@@ -129,6 +134,7 @@ def align(
         eval_dataset=held_examples,
         processing_class=tokenizer,
     )
+    _print_ways(trainer, examples, cache, console)
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(_RunLog(run, console))
     stopper = _StopAfterStep()
@@ -304,10 +310,21 @@ def _frozen(
     columns = []
     for name in settings.frozen_models:
         other, _ = load(name, dtype=settings.dtype)
+        if settings.plain:
+            plain_only(other)
         with bar(f"log-probs under {name}", len(encoded), console) as step:
             size = arguments.per_device_eval_batch_size
             columns.append(cache.get(other.to(arguments.device), encoded, batch_size=size, progress=step))
     return np.stack(columns, axis=-1)
+
+
+def _print_ways(trainer: PolicyTrainer, examples: Examples, cache: ReferenceCache, console: Console) -> None:
+    """Say once how log-probs are computed, what that leaves out, and where those of the reference came from."""
+    packs, tiles = ways(trainer.model)
+    first = islice((i for i in trainer.order() if i >= 0), LOOK)
+    found = positions((examples.rows[i].encoded for i in first), trainer.args.per_device_train_batch_size)
+    console.print(sentence(found, packs=packs, tiles=tiles), highlight=False)
+    console.print(f"reference log-probs: {cache.hits:,} from the cache, {cache.misses:,} computed", highlight=False)
 
 
 def _report(prepared: Prepared, evaluated: Prepared | None, provenance: dict[str, Any], console: Console) -> None:

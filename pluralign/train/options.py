@@ -66,6 +66,8 @@ class AlignOptions(pydantic.BaseModel):
     """Scale of the adapters; twice the rank when left out."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Number type of the weights."""
+    plain: bool = False
+    """Score every response whole, padded, with the model's own logits; slower, for comparison."""
     reference_cache: str | None = None
     """Folder of reference log-probs, shared between runs; reference-cache in the run's own when left out."""
     pretrain_steps: int | None = pydantic.Field(None, ge=1)

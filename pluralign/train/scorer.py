@@ -59,7 +59,7 @@ class Scorer:
         tokens: TokenBatch = inputs["tokens"]
         extra: dict[str, Any] = {}
         if self.moving and self.reference is not None:
-            inputs = inputs | {"ref_logp": self.reference.logp(tokens)}
+            inputs = inputs | {"ref_logp": self.reference.logprobs(tokens).logp}
         if self.needs & TOKENS and self.reference is not None:
             masks = self.head if Need.TOKEN_WEIGHTS in self.needs else None
             values = token_values(model, self.reference, tokens, self.needs, masks)

@@ -228,6 +228,10 @@ class PolicyTrainer(Trainer):
         return reduced.to(values.device)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        return self.order()
+
+    def order(self) -> EpochOrder:
+        """The order of the rows in each epoch."""
         batch = self.args.train_batch_size * self.accelerator.num_processes
         return EpochOrder(
             self.train_dataset.lengths,

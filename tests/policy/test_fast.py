@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from tiny_models import FAMILIES, REFUSED, tiny
-from torch.overrides import TorchFunctionMode
+from tiny_models import FAMILIES, REFUSED, InDouble, tiny
 from transformers import T5Config, T5ForConditionalGeneration
 
 from pluralign.policy import logprobs as module
@@ -25,19 +24,6 @@ from pluralign.policy.logprobs import EXTRAS, LogProbs, logprobs
 SIZE = 61
 CAPPED = ("gemma2", "gemma3", "mistral")
 """Windows of 5 tokens; gemma2 also has soft caps on attention and logits."""
-
-
-class InDouble(TorchFunctionMode):
-    """Models ask for single precision inside norms and softmax whatever they are given; here double stays double."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if args and isinstance(args[0], torch.Tensor) and args[0].dtype == torch.float64:
-            if func is torch.Tensor.float:
-                return args[0]
-            args = tuple(torch.float64 if each is torch.float32 else each for each in args)
-            kwargs = {k: torch.float64 if each is torch.float32 else each for k, each in kwargs.items()}
-        return func(*args, **kwargs)
 
 
 @pytest.fixture(autouse=True)
