@@ -7,7 +7,6 @@ FOLDER holds results.csv.gz. Rewrites docs/rank-football.md and its two pictures
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +16,13 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import logit
 
+from benchmarks.data_page import publish
 from benchmarks.rank_football_page import page, predictions_picture, ratings_picture
 from pluralign.rank import BradleyTerry, Elo, Glicko2, TrueSkill, Votes, WholeHistory
 from pluralign.rank.families import Davidson
 from pluralign.rank.stream import VALUE, Stream, log_loss, sides
 
 Array = NDArray[np.float64]
-DOCS = Path(__file__).resolve().parents[1] / "docs"
 
 START, JUDGED = 14_610.0, 7_305.0
 """Days since 1970: 2010-01-01, where the test begins, and 1990-01-01, from where the past is predicted for tuning."""
@@ -151,13 +150,11 @@ def forecasts(votes: Votes) -> list[Forecast]:
     ]
 
 
-def main() -> None:
-    """Write the page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True, type=Path, help="the folder of the results")
-    votes = Votes.of(parser.parse_args().data / "results.csv.gz")
+def football(folder: Path) -> str:
+    """The page, as Markdown; writes its pictures."""
+    votes = Votes.of(folder / "results.csv.gz")
     history = WholeHistory(ties="davidson", order=True).fit(votes)
-    ratings_picture(history, DOCS / "rank-football.png")
+    ratings_picture(history, "rank-football.png")
     assert votes.days is not None
     test = votes.where(votes.days >= START)
     found = {forecast.name: forecast for forecast in forecasts(votes)}
@@ -165,11 +162,13 @@ def main() -> None:
     points = VALUE[test.outcome]
     shares = {name: log_loss(f.p[:, 0] + f.p[:, 2] / 2, points) for name, f in found.items()}
     settings = {name: f.settings for name, f in found.items()}
-    predictions_picture(losses, test, DOCS / "rank-football-predictions.png")
-    text = page(history, votes, test, losses, shares, settings)
-    (DOCS / "rank-football.md").write_text(text, encoding="utf-8")
-    print(text)
+    predictions_picture(losses, test, "rank-football-predictions.png")
+    return page(history, votes, test, losses, shares, settings)
 
 
 if __name__ == "__main__":
-    main()
+    publish(
+        football,
+        "Football: ratings over time",
+        "the [results of international matches](https://github.com/martj42/international_results) (CC0)",
+    )

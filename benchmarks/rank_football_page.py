@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from benchmarks.data_page import BLUE, GREY, ORANGE, save, table
 from pluralign.evaluate.figures import mean, spelled
 from pluralign.rank import Votes, WholeHistory
 
 Array = NDArray[np.float64]
 ELO = 400 / np.log(10)
-BLUE, ORANGE, GREY = "#1f5fa8", "#d9622b", "#777777"
 TEAMS = ("Brazil", "Germany", "Argentina", "England", "Hungary", "Spain", "Uruguay", "Netherlands", "Belgium")
 FINALS = (
     ("1954-07-04", "Germany", "Hungary"),
@@ -39,7 +38,7 @@ def months(votes: Votes) -> NDArray[np.int64]:
     return np.array([moment(day).year * 12 + moment(day).month for day in votes.days])
 
 
-def ratings_picture(history: WholeHistory, path: Path) -> None:
+def ratings_picture(history: WholeHistory, name: str) -> None:
     """Small multiples: each team's rating with its band, the others pale behind it."""
     from matplotlib.figure import Figure
 
@@ -67,10 +66,10 @@ def ratings_picture(history: WholeHistory, path: Path) -> None:
         axes.grid(axis="y", color="#e6e6e6", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
     figure.supylabel("rating, 95% bands; the average of all 327 teams at the end of 2019 is 1000", fontsize=9)
-    figure.savefig(path, dpi=144)
+    save(figure, name)
 
 
-def predictions_picture(losses: dict[str, Array], test: Votes, path: Path) -> None:
+def predictions_picture(losses: dict[str, Array], test: Votes, file: str) -> None:
     """Loss of every model less that of the reference: over the whole test, and year by year."""
     from matplotlib.figure import Figure
 
@@ -105,7 +104,7 @@ def predictions_picture(losses: dict[str, Array], test: Votes, path: Path) -> No
     right.set_xlabel("the same, by year", fontsize=9)
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=144)
+    save(figure, file)
 
 
 def page(
@@ -122,17 +121,12 @@ def page(
     for name, loss in losses.items():
         own = spelled(mean(loss, month).as_dict(), 4)
         gap = "" if name == REFERENCE else spelled(mean(loss - losses[REFERENCE], month).as_dict(), 4, "+")
-        rows.append(f"| {name} | {own} | {gap} | {shares[name]:.4f} | {settings[name]} |")
+        rows.append([name, own, gap, f"{shares[name]:.4f}", settings[name]])
     certificate = history.certificate_
     order, error = history.coefficients_["order"], history.errors_["order"]
     ends = (np.exp(order + sign * 1.96 * error) for sign in (-1, 1))
     level, per_year = next(ends), ELO * np.sqrt(365 * history.variance_)
     lines = [
-        "# Football: ratings over time",
-        "",
-        "Written by `python -m benchmarks.rank_football --data football` from the [results of international matches]"
-        "(https://github.com/martj42/international_results) (CC0).",
-        "",
         f"{len(votes):,} matches between {len(votes.items)} teams, from 1872 to 2019. One whole-history rating "
         f"of all of them estimates {len(history._history.rating):,} ratings, one for every team on every day on which "
         f"it played, together with home advantage and draws, by Newton's method: {certificate.steps} steps, the last "
@@ -146,9 +140,10 @@ def page(
         "Bands are those of the posterior's curvature. They are wide before the 1920s, when continents hardly met, and "
         "part of that width is common to all teams; differences are known better than levels:",
         "",
-        "| the day of | difference of ratings | win, draw, loss of the first, neutral ground |",
-        "| --- | --- | --- |",
-        *[_final(history, *final) for final in FINALS],
+        *table(
+            ["the day of", "difference of ratings", "win, draw, loss of the first, neutral ground"],
+            [_final(history, *final) for final in FINALS],
+        ),
         "",
         "These look back: they know the final itself and all that came after.",
         "",
@@ -161,9 +156,11 @@ def page(
         "with slope and draws of 1990 to 2009. Whole-history rating and Bradley-Terry are fitted again every 28 days "
         "only.",
         "",
-        "| model | log-loss of win, draw, loss | difference | with a draw as half a win | parameters |",
-        "| --- | --- | --- | --- | --- |",
-        *rows,
+        *table(
+            ["model", "log-loss of win, draw, loss", "difference", "with a draw as half a win", "parameters"],
+            rows,
+            left=5,
+        ),
         "",
         "Log-loss in nats a match with 95% intervals, resampled by calendar month; differences are paired, to "
         f"{REFERENCE}.",
@@ -171,17 +168,20 @@ def page(
         "![Log-loss more than that of whole-history rating](rank-football-predictions.png)",
         "",
         " ".join(_verdict(losses, month)),
-        "",
     ]
     return "\n".join(lines)
 
 
-def _final(history: WholeHistory, day: str, one: str, other: str) -> str:
+def _final(history: WholeHistory, day: str, one: str, other: str) -> list[str]:
     days = float((date.fromisoformat(day) - date(1970, 1, 1)).days)
     row = history.contrast(one, other, [days]).row(0, named=True)
     p = history.predict_proba(one, other, days)
     gap, low, high = (ELO * row[name] for name in ("rating", "low", "high"))
-    return f"| {one} - {other}, {day} | {gap:+.0f} [{low:+.0f}, {high:+.0f}] | {p[0]:.2f}, {p[2]:.2f}, {p[1]:.2f} |"
+    return [
+        f"{one} - {other}, {day}",
+        f"{gap:+.0f} [{low:+.0f}, {high:+.0f}]",
+        f"{p[0]:.2f}, {p[2]:.2f}, {p[1]:.2f}",
+    ]
 
 
 def _verdict(losses: dict[str, Array], month: Any) -> list[str]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -18,14 +17,14 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from scipy.stats import kendalltau
 
+from benchmarks.data_page import BLUE, DOCS, GREY, ORANGE, save
 from pluralign.evaluate.figures import mean, spelled
 from pluralign.rank import BradleyTerry, Votes, next_pairs
 
 Array = NDArray[np.float64]
 Rule = Literal["information", "arena", "uniform"]
 RULES: tuple[Rule, ...] = get_args(Rule)
-DOCS = Path(__file__).resolve().parents[1] / "docs"
-COLOURS = {"information": "#1f5fa8", "arena": "#d9622b", "uniform": "#777777"}
+COLOURS = {"information": BLUE, "arena": ORANGE, "uniform": GREY}
 STEPS = 20
 """Batches in which every budget is asked."""
 
@@ -102,7 +101,7 @@ def saved(runs: dict[Rule, Array], rule: Rule, case: Case, replicates: int = 100
     return f"{share(np.arange(n)):.0%} [{low:.0%}, {high:.0%}]"
 
 
-def picture(found: Sequence[dict[Rule, Array]], path: Path) -> None:
+def picture(found: Sequence[dict[Rule, Array]]) -> None:
     """Mean tau against votes, a panel for each case."""
     from matplotlib.figure import Figure
 
@@ -124,7 +123,7 @@ def picture(found: Sequence[dict[Rule, Array]], path: Path) -> None:
     figure.axes[0].legend(frameon=False, loc="lower right")
     figure.supxlabel("votes", fontsize=10)
     figure.supylabel("Kendall's tau with the truth, mean and 95% interval", fontsize=10)
-    figure.savefig(path, dpi=144)
+    save(figure, "rank-next.png")
 
 
 def page(found: Sequence[dict[Rule, Array]], runs: int) -> str:
@@ -197,7 +196,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=60, help="simulated campaigns of every case and rule")
     runs = parser.parse_args().runs
     found = [{rule: np.stack([run(case, rule, seed) for seed in range(runs)]) for rule in RULES} for case in CASES]
-    picture(found, DOCS / "rank-next.png")
+    picture(found)
     text = page(found, runs)
     (DOCS / "rank-next.md").write_text(text, encoding="utf-8")
     print(text)

@@ -15,7 +15,7 @@ from pluralign.errors import OptionError
 from pluralign.rank.elo import Elo
 from pluralign.rank.estimator import Estimator
 from pluralign.rank.glicko2 import Glicko2
-from pluralign.rank.stream import VALUE, Stream, log_loss
+from pluralign.rank.stream import VALUE, Stream, log_loss, timed
 from pluralign.rank.trueskill import TrueSkill
 from pluralign.rank.uncertainty import LARGEST
 from pluralign.rank.votes import BOTH_BAD, TIE, Votes
@@ -121,8 +121,9 @@ def _followed(model: Stream, votes: Votes) -> tuple[pl.DataFrame | None, Array]:
         return None, model.fit(votes).expected_
     # What the models do not look at would only be copied around.
     bare = replace(votes, extra=None, annotator=None, prompt=None)
-    edges = np.linspace(votes.days.min(), votes.days.max(), MOMENTS)
-    span = np.searchsorted(edges, votes.days)
+    days = timed(votes)
+    edges = np.linspace(days.min(), days.max(), MOMENTS)
+    span = np.searchsorted(edges, days)
     expected, parts = np.empty(len(votes)), []
     seen = np.zeros(len(votes.items), dtype=bool)
     for number in np.unique(span):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from base64 import b64encode
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,8 +43,16 @@ def write(board: Leaderboard, path: Path, rules: SocialChoice | None = None) -> 
         votes=round(board.votes.total),
         rules=rules,
         circles=[] if rules is None else rules.circles.head(CIRCLES).to_dicts(),
+        picture="" if board.history is None else _picture(board),
         parts=len(set(board.graph.component)),
     )
     with whole_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return path
+
+
+def _picture(board: Leaderboard) -> str:
+    """Ratings over time as a PNG in base64."""
+    buffer = BytesIO()
+    board.plot("time").savefig(buffer, dpi=144, format="png")
+    return b64encode(buffer.getvalue()).decode()

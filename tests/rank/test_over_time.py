@@ -100,6 +100,13 @@ def test_votes_without_time_have_no_history():
         rank(data, "whole-history")
 
 
+def test_a_vote_without_its_time_is_named():
+    data = {"left": ["a", "b", "a"], "right": ["b", "a", "b"], "label": ["left"] * 3, "time": [1.0, None, 3.0]}
+    for model in MODELS:
+        with pytest.raises(FeedbackError, match="vote 2 has no time"):
+            rank(data, model)
+
+
 def test_rounds_stay_numbers():
     data = season().with_columns(time=pl.col("time").dt.ordinal_day())
     assert rank(data, "elo").history["time"].max() == data["time"].max()
@@ -144,7 +151,8 @@ def test_the_command_draws_ratings_over_time(tmp_path):
     assert "Elo with k = 20" in run.output
     assert (tmp_path / "time.png").read_bytes()[1:4] == b"PNG"
     board = pluralign.rank(tmp_path / "votes.csv", "elo", k=20)
-    assert board.to_html(tmp_path / "board.html").exists()
+    assert "data:image/png" in board.to_html(tmp_path / "board.html").read_text()
+    assert "data:image/png" not in rank(season(80)).to_html(tmp_path / "still.html").read_text()
 
 
 def test_items_outside_the_main_circle_are_those_that_a_prior_holds():
