@@ -124,28 +124,29 @@ def _followed(model: Stream, votes: Votes) -> tuple[pl.DataFrame | None, Array]:
     days = timed(votes)
     edges = np.linspace(days.min(), days.max(), MOMENTS)
     span = np.searchsorted(edges, days)
-    expected, parts = np.empty(len(votes)), []
+    expected = np.empty(len(votes))
     seen = np.zeros(len(votes.items), dtype=bool)
+    who, when, logits, deviations = [], [], [], []
     for number in np.unique(span):
         inside = span == number
         part = bare.where(inside)
         model.update(part)
         expected[inside] = model.expected_
         seen[part.left] = seen[part.right] = True
-        parts.append(_snapshot(model, seen, float(edges[number])))
-    return pl.concat(parts), expected
-
-
-def _snapshot(model: Stream, seen: NDArray[np.bool_], time: float) -> pl.DataFrame:
-    deviations = model.logit_deviations_
-    return pl.DataFrame(
-        {
-            "item": pl.Series(model.items_, dtype=pl.String),
-            "time": np.full(len(model.items_), time),
-            "logit": model.logits_,
-            "deviation": pl.Series([None] * len(seen) if deviations is None else deviations, dtype=pl.Float64),
-        }
-    ).filter(pl.Series(seen))
+        here, spread = np.flatnonzero(seen), model.logit_deviations_
+        who.append(here)
+        when.append(np.full(len(here), edges[number]))
+        logits.append(model.logits_[here])
+        deviations.append(np.full(len(here), np.nan) if spread is None else spread[here])
+    curves = {
+        "item": np.array(model.items_, dtype=object)[np.concatenate(who)],
+        "time": np.concatenate(when),
+        "logit": np.concatenate(logits),
+        "deviation": np.concatenate(deviations),
+    }
+    return pl.DataFrame(curves, schema_overrides={"item": pl.String}).with_columns(
+        pl.col("deviation").fill_nan(None)
+    ), expected
 
 
 def _whole_history(
