@@ -203,4 +203,5 @@ READING = """\
 A claim "shows" where the interval of the difference is above zero. That the flip rate is known, as `rdpo` and
 `cdpo` assume, is the best case for them. Flips that hit all pairs alike make a preference weaker and do not turn
 it: what `dpo` learns under them is shorter, not in another direction, and that is why quality at the same beta and
-ranking are asked about apart."""
+ranking are asked about apart. `mmpo`
+and `odpo` read the true ratings, which are not flipped: what they win is what ratings are worth."""

@@ -25,6 +25,7 @@ LAST = (
     "methods.md",
     "own-loop.md",
     "own-objective.md",
+    "objectives-lab.md",
     "trl-agreement.md",
     "api/",
     "design.md",
