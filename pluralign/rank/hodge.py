@@ -22,6 +22,8 @@ Array = NDArray[np.float64]
 
 TRIANGLES = 3_000_000
 """The most triangles that circulation is split over."""
+PATHS = 20_000_000
+"""The most paths over two pairs among which triangles are looked for; more take gigabytes."""
 
 
 @dataclass(frozen=True)
@@ -75,12 +77,22 @@ class Flow:
         """[m] differences of the potential."""
         return np.asarray(self.potential[self.low] - self.potential[self.high])
 
+    @property
+    def paths(self) -> int:
+        """How many paths i < j < k over two pairs there are."""
+        return int(np.bincount(self.low, minlength=self.n)[self.high].sum())
+
     @cached_property
     def triangles(self) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
-        """[t, 3] places of the pairs ij, jk and ik of items i < j < k that all met, and the signs of one turn."""
+        """[t, 3] places of the pairs ij, jk and ik of items i < j < k that all met, and the signs of one turn.
+
+        Raises `OptionError` for more than `PATHS`.
+        """
+        if self.paths > PATHS:
+            raise OptionError(f"{self.paths:,} paths are too many to look for circles in; take fewer items")
         start = np.searchsorted(self.low, np.arange(self.n + 1))
         out = np.diff(start)[self.high]
-        total = int(out.sum())
+        total = self.paths
         # All paths i < j < k; those whose ends met as well are triangles.
         first = np.repeat(np.arange(len(self.low)), out)
         second = np.repeat(start[self.high] - np.cumsum(out) + out, out) + np.arange(total)

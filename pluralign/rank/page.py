@@ -42,7 +42,7 @@ def write(board: Leaderboard, path: Path, rules: SocialChoice | None = None) -> 
         pairs=odd.to_dicts(),
         votes=round(board.votes.total),
         rules=rules,
-        circles=[] if rules is None else rules.circles.head(CIRCLES).to_dicts(),
+        circles=[] if rules is None or rules.circles is None else rules.circles.head(CIRCLES).to_dicts(),
         picture="" if board.history is None else _picture(board),
         parts=len(set(board.graph.component)),
     )

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from pluralign.rank.cyclicity import CyclicityTest, cyclicity_test
-from pluralign.rank.hodge import HodgeRank
+from pluralign.rank.hodge import PATHS, HodgeRank
 from pluralign.rank.kemeny import Kemeny, kemeny
 from pluralign.rank.lottery import maximal_lottery
 from pluralign.rank.pairwise import Pairwise, votes_or_rankings
@@ -26,7 +26,8 @@ class SocialChoice:
     table: one row an item, in Kemeny's order: item, win_share (Borda's rule), copeland, minimax (the most votes any
     other has over it), kemeny (its place), lottery (its chance). condorcet_winner: the item that majorities put above
     each other one, or None. smith_set: the smallest group that beats all others. kemeny: with cost and bound.
-    cyclicity: what no score explains, against chance. circles: majorities that go round, see `HodgeRank.circles`.
+    cyclicity: what no score explains, against chance. circles: majorities that go round, see `HodgeRank.circles`; None
+    where there are too many pairs to look.
     """
 
     table: pl.DataFrame
@@ -34,7 +35,7 @@ class SocialChoice:
     smith_set: list[str]
     kemeny: Kemeny
     cyclicity: CyclicityTest
-    circles: pl.DataFrame
+    circles: pl.DataFrame | None
 
     @property
     def notes(self) -> list[str]:
@@ -94,6 +95,7 @@ def social_choice(data: Any, *, replicates: int = 999, seed: int = 0) -> SocialC
     """
     source = data if isinstance(data, Pairwise) else votes_or_rankings(data)
     table = Pairwise.of(source)
+    model = HodgeRank().fit(source)
     best = kemeny(table.wins, seed=seed)
     place = np.empty(table.n, dtype=np.int64)
     place[best.order] = np.arange(table.n)
@@ -113,5 +115,5 @@ def social_choice(data: Any, *, replicates: int = 999, seed: int = 0) -> SocialC
         smith_set(table),
         best,
         cyclicity_test(source, replicates=replicates, seed=seed),
-        HodgeRank().fit(source).circles(),
+        model.circles() if model.flow_.paths <= PATHS else None,
     )

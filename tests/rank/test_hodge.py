@@ -131,3 +131,6 @@ def test_what_cannot_be_done_is_said(monkeypatch):
     assert 0 < model.cyclicity_ < 1
     with pytest.raises(OptionError, match="4 triangles are too many"):
         _ = model.flow_.curl
+    monkeypatch.setattr(module, "PATHS", 3)
+    with pytest.raises(OptionError, match="4 paths are too many"):
+        HodgeRank().fit(g1()).circles()

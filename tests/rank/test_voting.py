@@ -190,6 +190,7 @@ def test_the_nearest_point_of_a_polyhedron(seed):
 def test_one_call_gives_all_of_them():
     found = social_choice(PROFILE, replicates=19)
     assert found.table.row(0) == pytest.approx(("a", 10 / 18, 1, 5, 1, 5 / 9))
+    assert found.circles is not None
     assert found.circles.height == 1
     text = found.to_markdown()
     assert "| 1 | a | 0.556 | 1 | 5 | 0.556 |" in text
