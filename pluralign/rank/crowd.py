@@ -17,7 +17,7 @@ from pluralign.rank.judgement import GAP, SHARPNESS, SIDE, TIE, TRUST, terms
 from pluralign.rank.minimise import minimise
 from pluralign.rank.names import places
 from pluralign.rank.newton import Certificate, NotConverged
-from pluralign.rank.traits import LEAST, Spread, Traits
+from pluralign.rank.traits import LEAST, Spread, Traits, rows_of
 from pluralign.rank.uncertainty import LARGEST
 from pluralign.rank.votes import TIE as VOTED_TIE
 from pluralign.rank.votes import Votes
@@ -128,8 +128,8 @@ class Crowd:
         values = {NAMES[t]: np.asarray(SCALES[t](value)) for t, value in found.items()}
         self.reliability_, self.temperature_ = values.get("reliability"), values.get("temperature")
         self.side_, self.tie_ = values.get("side"), values.get("tie")
-        middle = {t: np.median(found[t]) if t == TRUST else self._x[model.mean[t]] for t in model.traits}
-        self.typical_ = {NAMES[t]: float(SCALES[t](np.asarray(value))) for t, value in middle.items()}
+        self._typical = {t: float(np.median(found[t]) if t == TRUST else self._x[model.mean[t]]) for t in found}
+        self.typical_ = {NAMES[t]: float(SCALES[t](np.asarray(value))) for t, value in self._typical.items()}
         self.spread_ = {NAMES[t]: value for t, value in self._spread.items()}
         self.nll_ = -float(model.weight @ model.terms(self._x).log)
 
@@ -191,6 +191,23 @@ class Crowd:
         same = component[:, None] == component[None]
         centre = np.eye(len(same)) - same / same.sum(1, keepdims=True)
         return np.asarray(centre @ found[: len(same), : len(same)] @ centre)
+
+    def score(self, data: Any) -> float:
+        """Mean log-likelihood a vote, in nats, of other votes on the same items; people who are new are typical."""
+        votes = Votes.of(data).renumbered(self.items_)
+        row, outcome, weight, sign = rows_of(votes, self.ties)
+        if not self.model_.davidson and (outcome == 2).any():
+            raise OptionError("ties did not occur in the fit, so it gives them no probability; ties='half' or 'drop'")
+        known = {name: u for u, name in enumerate(self.people_)}
+        numbers = np.array([known.get(str(name), -1) for name in votes.annotators] + [-1])
+        person = numbers[-1] if votes.annotator is None else numbers[votes.annotator][row]
+        z = np.zeros((len(row), 5))
+        z[:, GAP] = self.scores_[votes.left[row]] - self.scores_[votes.right[row]]
+        for trait, mean in self.model_.mean.items():
+            own = self._x[self.model_.own(trait)] + (0.0 if trait == TRUST else self._x[mean])
+            z[:, trait] = np.append(own, self._typical[trait])[person]
+        log = terms(z, sign, outcome, self.model_.davidson, self.model_.flips).log
+        return float(weight @ log / weight.sum())
 
     def index(self, names: ArrayLike) -> NDArray[np.intp]:
         """Places of items by name, any shape. Raises `OptionError` for a name that did not take part."""

@@ -150,7 +150,14 @@ def _plackett_luce(
         covariance = model.covariance("cluster", people)
     elif kind != "none":
         covariance = model.covariance(kind)
-    return Fitted(model, as_votes(rankings), model.graph_, covariance, said, freedom, _counted(rankings))
+    remarks = _counted(rankings)
+    units = len(rankings) if people is None else len(np.unique(people))
+    if kind == "sandwich" and units < 2 * rankings.n:
+        remarks.append(
+            f"{units:,} units are few for a sandwich over {rankings.n:,} items, which is then too narrow; "
+            "interval='model' is the safer one."
+        )
+    return Fitted(model, as_votes(rankings), model.graph_, covariance, said, freedom, remarks)
 
 
 def _mallows(rankings: Rankings, interval: str | None, model: Mallows) -> Fitted:

@@ -40,20 +40,9 @@ class Traits:
         self.n = n = len(votes.items)
         used = np.unique(votes.annotator[votes.annotator >= 0])
         self.people = [str(votes.annotators[u]) if len(votes.annotators) else str(u) for u in used]
-        won = np.zeros((len(votes), 4))
-        won[np.arange(len(votes)), votes.outcome] = 1.0 if votes.weight is None else votes.weight
-        won = outcomes(won, ties, "tie")
-        if ties == "half":
-            won[:, :2] += won[:, 2:] / 2
-            won[:, 2] = 0
-        row, outcome = np.nonzero(won)
-        if not len(row):
-            raise FeedbackError("no votes are left to rank by")
-        # A tie that is half a win each is two rows of one vote.
-        self.vote = row
-        self.outcome, self.weight = outcome.astype(np.int8), won[row, outcome]
+        self.vote, self.outcome, self.weight, self.sign = rows_of(votes, ties)
+        row, outcome = self.vote, self.outcome
         self.davidson = bool((outcome == 2).any())
-        self.sign = np.where(votes.first[row] == 1, -1.0, 1.0) if votes.first is not None else np.ones(len(row))
         self.owner = np.where(votes.annotator >= 0, np.searchsorted(used, votes.annotator), -1)[row]
         self.graph = _graph(votes.left[row], votes.right[row], outcome, self.weight, n)
         self.penalty = Penalty(np.zeros(n), np.full(n, virtual))
@@ -170,8 +159,26 @@ class Traits:
         return sums
 
 
+def rows_of(votes: Votes, ties: str) -> tuple[NDArray[np.intp], NDArray[np.int8], Array, Array]:
+    """Votes as the likelihood takes them: number, outcome, weight, and +1 where the left item has the side's bonus.
+
+    A tie that is half a win each is two rows of one vote. Raises `FeedbackError` where none is left.
+    """
+    won = np.zeros((len(votes), 4))
+    won[np.arange(len(votes)), votes.outcome] = 1.0 if votes.weight is None else votes.weight
+    won = outcomes(won, ties, "tie")
+    if ties == "half":
+        won[:, :2] += won[:, 2:] / 2
+        won[:, 2] = 0
+    row, outcome = np.nonzero(won)
+    if not len(row):
+        raise FeedbackError("no votes are left to rank by")
+    sign = np.where(votes.first[row] == 1, -1.0, 1.0) if votes.first is not None else np.ones(len(row))
+    return row, outcome.astype(np.int8), won[row, outcome], sign
+
+
 def _graph(
-    left: NDArray[np.int32], right: NDArray[np.int32], outcome: NDArray[np.intp], weight: Array, n: int
+    left: NDArray[np.int32], right: NDArray[np.int32], outcome: NDArray[np.int8], weight: Array, n: int
 ) -> Graph:
     low, high = np.minimum(left, right), np.maximum(left, right)
     pair, place = np.unique(low.astype(np.int64) * n + high, return_inverse=True)

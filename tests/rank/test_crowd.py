@@ -1,5 +1,7 @@
 """Models of annotators: derivatives by finite differences, plain models as limits, planted people found again."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -197,6 +199,21 @@ def test_intervals_of_items_cover_the_truth(kind):
         gap = model.scores_ / np.abs(model.scores_).mean() - theta / np.abs(theta).mean()
         hits.append(np.abs(gap) * np.abs(model.scores_).mean() < 1.96 * np.sqrt(np.diag(c)))
     assert 0.92 < np.mean(hits) <= 0.99
+
+
+def test_score_is_the_likelihood_of_single_people():
+    votes = poll(np.linspace(-1, 1, 5), 80, 2, side=np.array([1.5, -1.5, 0.2]), log_nu=[-1.0, 0.0, 1.0])
+    model = Crowd(noise="temperature", side=True, ties="davidson").fit(votes)
+    assert model.score(votes) == pytest.approx(-model.nll_ / len(votes))
+    # Somebody new is typical, whom their own votes fit less.
+    strangers = replace(votes, annotators=["x", "y", "z"])
+    assert model.score(strangers) < model.score(votes) - 0.1
+    assert model.score(replace(votes, annotator=None, annotators=())) == pytest.approx(model.score(strangers))
+    decided = votes.where(votes.outcome < 2)
+    with pytest.raises(OptionError, match="ties did not occur"):
+        Crowd(ties="davidson").fit(decided).score(votes)
+    trusting = Crowd().fit(votes)
+    assert trusting.score(votes) == pytest.approx(-trusting.nll_ / len(votes))
 
 
 def test_what_cannot_be_told_is_said():
