@@ -104,6 +104,9 @@ def differ(votes: Votes) -> list[str]:
         panel.plot(np.arange(len(part)), middle, ".", color=BLUE, markersize=3)
         panel.axhline(1, color=GREY, linewidth=0.8, linestyle="--")
         panel.set_yscale("log")
+        ticks = [t for t in (0.1, 0.25, 0.5, 1, 2, 4, 10) if low.min() / 2 < t < high.max() * 2]
+        panel.set_yticks(ticks, [f"{t:g}" for t in ticks])
+        panel.minorticks_off()
         panel.set_ylim(max(low.min(), middle.min() / 4), min(high.max(), middle.max() * 4))
         panel.set_xlabel("people, in order")
         panel.set_ylabel(label)
