@@ -48,7 +48,7 @@ def rank(
         list[str] | None, typer.Option(help="Column (or NAME for NAME_a and NAME_b) to take out; repeatable.")
     ] = None,
     by: Annotated[str | None, typer.Option(help="One leaderboard for every value of this column.")] = None,
-    weights: Annotated[str, typer.Option(help="votes, importance or inverse-pair.")] = "votes",
+    weights: Annotated[str, typer.Option(help="votes, importance, inverse-pair or strength.")] = "votes",
     both_bad: Annotated[str, typer.Option(help="What votes against both are: tie or drop.")] = "tie",
     rules: Annotated[
         bool, typer.Option("--rules", help="Also other rules of voting (Borda, Copeland, Kemeny, lottery) and cycles.")

@@ -8,6 +8,7 @@ from pluralign.rank.cyclicity import CyclicityTest, cyclicity_test
 from pluralign.rank.dawid_skene import DawidSkene
 from pluralign.rank.elo import Elo
 from pluralign.rank.glicko2 import Glicko2
+from pluralign.rank.grounded import GroundedRaoKupper
 from pluralign.rank.hodge import HodgeRank
 from pluralign.rank.leaderboard import Leaderboard
 from pluralign.rank.linear_copeland import LinearRanking, leximax_copeland
@@ -43,6 +44,7 @@ __all__ = [
     "DawidSkene",
     "Elo",
     "Glicko2",
+    "GroundedRaoKupper",
     "HodgeRank",
     "Leaderboard",
     "LinearRanking",

@@ -26,15 +26,16 @@ class BradleyTerry:
     """P(i beats j) = sigmoid(score_i - score_j), fitted by maximum likelihood.
 
     link: "logit", or "probit" for Thurstone's case V. ties: "half" a win and half a loss each, "davidson", "rao-kupper"
-    (models with a tie parameter), or "drop". both_bad: count such votes as "tie", or "drop" them. order: also estimate
-    the advantage of the item shown first (the left one, where the votes do not say). covariates: columns of the votes,
-    differences of left and right or pairs `name_a`, `name_b`, whose effect is estimated and taken out (style control).
-    weights: "votes" (a row stands for so many votes), "importance" (a row counts so much), or "inverse-pair" (every
-    pair of items counts alike, as arenas do). virtual: wins and losses added for every item against one of average
-    strength; None adds `VIRTUAL` only in components where some score would be infinite. ridge: half of it times the
-    squared scores is added to the negative log-likelihood (a Gaussian prior of variance 1 / ridge);
-    covariate_ridge: the same for covariates. Neither grows with the number of votes. solver: "newton", or a classic
-    iteration that finds the same scores, see `solvers.solve`.
+    (models with a tie parameter), or "drop". both_bad: count such votes as "tie", or "drop" them. order:
+    also estimate the advantage of the item shown first (the left one, where the votes do not say). covariates:
+    columns of the votes, differences of left and right or pairs `name_a`, `name_b`, whose effect is estimated and
+    taken out (style control). weights: "votes" (a row stands for so many votes), "importance" (a row counts so
+    much), "inverse-pair" (every pair of items counts alike, as arenas do), or "strength" (much better counts for
+    more than slightly better). virtual: wins and losses added for every item against one of average strength; None
+    adds `VIRTUAL` only in components where some score would be infinite. ridge: half of it times the squared scores
+    is added to the negative log-likelihood (a Gaussian prior of variance 1 / ridge); covariate_ridge: the same for
+    covariates. Neither grows with the number of votes. solver: "newton", or a classic iteration that finds the same
+    scores, see `solvers.solve`.
 
     After `fit`: `items_`; `scores_` [n], in logits (or probits), with mean zero in every component without a prior;
     `tie_` (nu of Davidson, eta of Rao and Kupper) and `coefficients_` (by covariate, a unit of spread each; "order" in
@@ -57,7 +58,7 @@ class BradleyTerry:
         both_bad: Literal["tie", "drop"] = "tie",
         order: bool = False,
         covariates: Sequence[str] = (),
-        weights: Literal["votes", "importance", "inverse-pair"] = "votes",
+        weights: Literal["votes", "importance", "inverse-pair", "strength"] = "votes",
         virtual: float | None = None,
         ridge: float = 0.0,
         covariate_ridge: float = 0.0,

@@ -49,7 +49,13 @@ def outcomes(won: Array, ties: str, both_bad: str) -> Array:
 
 
 def weighted(votes: Votes, weights: str) -> Votes:
-    """The votes with the weights that a fit takes: as they are, or each pair of items counted alike."""
+    """The votes with the weights that a fit takes: as they are, as strong as they are, or each pair counted alike.
+
+    Raises `OptionError` where votes do not say how strong they are.
+    """
+    if weights == "strength":
+        own = 1.0 if votes.weight is None else votes.weight
+        return replace(votes, weight=own * _strength(votes))
     if weights != "inverse-pair":
         return votes
     n = len(votes.items)
@@ -57,6 +63,22 @@ def weighted(votes: Votes, weights: str) -> Votes:
     _, inverse, count = np.unique(pair, return_inverse=True, return_counts=True)
     weight = 1.0 / np.maximum(count, LEAST)[inverse]
     return replace(votes, weight=weight / weight.mean())
+
+
+def _strength(votes: Votes) -> Array:
+    """[N] how much better the winner is, 1 for ties: the size of column `strength`, whatever its sign."""
+    column = votes.column("strength")
+    if column is None or column.null_count() == len(column):
+        raise OptionError("weights='strength' needs a column 'strength' that says how much better the winner is")
+    try:
+        strength = column.cast(pl.Float64).fill_null(1.0).abs().to_numpy()
+    except pl.exceptions.PolarsError:
+        raise OptionError(
+            "column 'strength' holds words where numbers belong: 1 slightly better, 2 better, and so on"
+        ) from None
+    if not np.isfinite(strength).all():
+        raise OptionError(f"strength has no number in vote {int((~np.isfinite(strength)).argmax()) + 1}")
+    return np.asarray(np.where(votes.outcome >= TIE, 1.0, strength))
 
 
 def design(
@@ -74,7 +96,7 @@ def design(
     Raises `FeedbackError` where there is nothing to rank, `OptionError` for missing columns.
     """
     if isinstance(votes, Counts):
-        if order or covariates or by_vote or weights == "inverse-pair":
+        if order or covariates or by_vote or weights in ("inverse-pair", "strength"):
             raise OptionError("counts of pairs know no order, covariates or single votes; give the votes themselves")
         return _from_counts(votes, votes.won, ties, both_bad)
     votes = weighted(votes, weights)

@@ -123,14 +123,19 @@ class Leaderboard:
     def simulate(self, draws: int = 10_000, seed: int = 0) -> pl.DataFrame:
         """How often each item is best and where it ranks, over scores drawn as uncertain as they are.
 
-        Columns item, p_best, rank (mean), low, high (of the drawn ranks, at the level of the board).
+        Columns item, p_best, rank (mean), low, high (of the drawn ranks, at the level of the board), component: items
+        of different components cannot be compared and rank among their own.
         """
         if self.covariance is None:
             raise OptionError("a simulation needs standard errors; rank with an interval")
         values, vectors = np.linalg.eigh(self._between)
         root = vectors * np.sqrt(np.maximum(values, 0))
         noise = np.random.default_rng(seed).normal(size=(draws, len(values)))
-        places = np.argsort(np.argsort(-(self.model.scores_ + noise @ root.T), axis=1), axis=1) + 1
+        drawn, component = self.model.scores_ + noise @ root.T, self.graph.component
+        places = np.empty(drawn.shape, dtype=np.int64)
+        for c in range(int(component.max()) + 1):
+            inside = np.flatnonzero(component == c)
+            places[:, inside] = np.argsort(np.argsort(-drawn[:, inside], axis=1), axis=1) + 1
         tail = (1 - self.level) / 2
         low, high = np.quantile(places, [tail, 1 - tail], axis=0, method="nearest")
         frame = pl.DataFrame(
@@ -140,9 +145,10 @@ class Leaderboard:
                 "rank": places.mean(0),
                 "low": low.astype(int),
                 "high": high.astype(int),
+                "component": component,
             }
         )
-        return frame.sort("rank")
+        return frame.sort("component", "rank")
 
     def win_rates(self) -> pl.DataFrame:
         """Every pair that met, see `winrates.win_rates`, and the share that the model expects."""

@@ -40,6 +40,8 @@ def notes(board: Leaderboard) -> list[str]:
             f"Intervals: {level} for each rating, {board.interval}. Ranks that an item could have hold for all items "
             f"at once with {level} (Bonferroni over all pairs)."
         )
+    if board.covariance is not None and (first := _leaders(board)):
+        notes.append(first)
     held = "ratings average" if board.anchor is None else f"{model.items_[board.anchor]} is held at"
     if board.elo:
         notes.append(f"Scale: 400 points are odds of ten to one; {held} {board.origin:.0f}.")
@@ -67,6 +69,20 @@ def notes(board: Leaderboard) -> list[str]:
             f"{certificate.gradient:.1e} votes."
         )
     return notes
+
+
+def _leaders(board: Leaderboard) -> str:
+    """Whether the first is ahead of the second: tested on their difference, which is surer than either rating."""
+    top = board.table.filter(board.table["component"] == 0)["item"].to_list()[:2]
+    if len(top) < 2:
+        return ""
+    lead, p = board.contrast(*top), board.p_value(*top)
+    digits = 0 if board.elo else 3
+    said = "under 0.001" if p < 0.001 else f"{p:.3f}"
+    return (
+        f"{top[0]} leads {top[1]} by {lead.value:.{digits}f} [{lead.low:.{digits}f}, {lead.high:.{digits}f}]: p {said} "
+        "that they are equal, for these two alone."
+    )
 
 
 def _effect(board: Leaderboard, name: str, value: float) -> str:

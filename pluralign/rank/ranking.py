@@ -51,7 +51,7 @@ def rank(
     order: bool | float = False,
     covariates: Sequence[str] = (),
     by: str | None = None,
-    weights: Literal["votes", "importance", "inverse-pair"] = "votes",
+    weights: Literal["votes", "importance", "inverse-pair", "strength"] = "votes",
     both_bad: Literal["tie", "drop"] = "tie",
     columns: Mapping[str, str] | None = None,
     labels: Mapping[str, str] | None = None,

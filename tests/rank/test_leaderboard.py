@@ -5,6 +5,7 @@ import json
 import numpy as np
 import polars as pl
 import pytest
+from scipy.stats import norm
 from typer.testing import CliRunner
 
 import pluralign
@@ -50,6 +51,60 @@ def test_simulated_places_add_up():
     assert drawn["p_best"].sum() == pytest.approx(1)
     assert drawn["rank"].sum() == pytest.approx(10)
     assert (drawn["low"] <= drawn["high"]).all()
+
+
+def test_two_simulated_items_are_a_normal_difference():
+    data = votes([(0, 1, 0)] * 14 + [(1, 0, 0)] * 6)
+    board = rank(Votes(data.items[:2], data.left, data.right, data.outcome))
+    drawn = board.simulate(40_000).filter(pl.col("item") == "0")
+    lead = board.contrast("0", "1")
+    z = lead.value / ((lead.high - lead.low) / 2 / 1.959964)
+    assert drawn["p_best"][0] == pytest.approx(norm.cdf(z), abs=0.01)
+    assert board.p_value("0", "1") == pytest.approx(2 * norm.sf(z))
+
+
+def test_simulated_ranks_are_among_those_that_can_be_compared():
+    drawn = rank(votes([(0, 1, 0), (1, 0, 0), (0, 1, 0), (2, 3, 0), (3, 2, 0)])).simulate(500)
+    assert drawn.group_by("component").agg(pl.col("p_best").sum())["p_best"].to_list() == pytest.approx([1, 1])
+    assert drawn["high"].max() == 2
+
+
+def test_the_test_of_two_leaders_rejects_equals_as_rarely_as_it_says():
+    rng = np.random.default_rng(3)
+    p = [rank(league(np.zeros(4), 60, rng)).p_value("a", "b") for _ in range(300)]
+    # 0.05 with a standard error of 0.0126.
+    assert 0.02 <= np.mean(np.array(p) < 0.05) <= 0.085
+    board = rank(league(np.array([1.0, 0.9, 0.0, -1.0]), 400, rng))
+    first, second = board.table["item"].to_list()[:2]
+    note = next(note for note in board.notes if note.startswith(f"{first} leads {second}"))
+    assert f"p {board.p_value(first, second):.3f}" in note
+
+
+def test_items_with_few_votes_are_marked():
+    data = votes([(0, 1, 0), (1, 0, 0)] * 40 + [(2, 0, 0), (0, 2, 0)])
+    marks = dict(rank(data).table.select("item", "note").iter_rows())
+    assert marks["0"] == marks["1"] == ""
+    assert "under 30 votes" in marks["2"]
+
+
+def test_strong_votes_count_for_more():
+    rows = {
+        "left": ["a", "a", "b"],
+        "right": ["b", "b", "a"],
+        "label": ["left", "left", "left"],
+        "strength": [1, 3, -2],
+    }
+    strong = BradleyTerry(weights="strength").fit(Votes.of(rows))
+    # Four for a, two for b.
+    assert strong.scores_[0] - strong.scores_[1] == pytest.approx(np.log(2))
+    assert rank(rows, weights="strength", scale="score").model.scores_ == pytest.approx(strong.scores_)
+    # A vote that counts m times is no m votes: its error is that of one.
+    once = BradleyTerry(weights="importance").fit(Votes.of({**rows, "weight": [1, 3, 2]}))
+    assert strong.covariance() == pytest.approx(once.covariance())
+    with pytest.raises(OptionError, match="needs a column 'strength'"):
+        BradleyTerry(weights="strength").fit(g1())
+    with pytest.raises(OptionError, match="words where numbers"):
+        BradleyTerry(weights="strength").fit(Votes.of({**rows, "strength": ["much", "some", "much"]}))
 
 
 def test_sandwich_intervals_cover_the_truth():
