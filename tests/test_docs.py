@@ -87,3 +87,14 @@ def test_docstrings_become_markdown() -> None:
         "What it is.\n\n\n- **logp**: sums,\n    of tokens.\n- **sign**: one of two.\n\n"
         "\n\n```pycon\n>>> 1 + 1\n2\n```\n\nThe end."
     )
+
+
+def test_no_module_hides_the_recipe_of_its_name() -> None:
+    """A module named like its function would hide it from the page."""
+    import pkgutil
+
+    from pluralign.feedback import recipes
+
+    modules = {m.name for m in pkgutil.iter_modules(recipes.__path__)}
+    assert not modules & set(recipes.__all__)
+    assert all(recipes.__dict__[name].__doc__ for name in recipes.__all__)

@@ -31,7 +31,7 @@ from pluralign.feedback.recipes import (
     selective_dpo,
     sem_dpo,
 )
-from pluralign.feedback.recipes.mapl import constraints
+from pluralign.feedback.recipes.constrained import constraints
 
 
 def rated(*values: float, prompt: str = "?", aspect: str = "overall") -> Judgement:

@@ -3,13 +3,13 @@
 Each says in its history what it did and how many rows it left out. None imports torch.
 """
 
-from pluralign.feedback.recipes.curry_dpo import curry_dpo
-from pluralign.feedback.recipes.mapl import Constraint, mapl
-from pluralign.feedback.recipes.ra_dpo import ra_dpo
-from pluralign.feedback.recipes.rationale import rationale
-from pluralign.feedback.recipes.rise import rise, wrong_number
-from pluralign.feedback.recipes.selective_dpo import selective_dpo
-from pluralign.feedback.recipes.spo_selfsup import degraded, key_phrases
+from pluralign.feedback.recipes.conditional import ra_dpo
+from pluralign.feedback.recipes.constrained import Constraint, mapl
+from pluralign.feedback.recipes.curriculum import curry_dpo
+from pluralign.feedback.recipes.edits import rise, wrong_number
+from pluralign.feedback.recipes.explanation import rationale
+from pluralign.feedback.recipes.phrases import degraded, key_phrases
+from pluralign.feedback.recipes.selection import selective_dpo
 from pluralign.feedback.recipes.weights import bco_match, crpo, ddpo, deviation_weights, sem_dpo, words
 
 __all__ = [
