@@ -12,6 +12,9 @@ from pluralign.rank.newton import STEP, STEPS, Certificate, NotConverged
 Array = NDArray[np.float64]
 Objective = Callable[[Array], tuple[float, Array, Callable[[], Array]]]
 
+LONGEST = 5.0
+"""The furthest that any score is moved in one step, in logits."""
+
 
 def minimise(objective: Objective, x: Array, steps: int = STEPS, tolerance: float = STEP) -> tuple[Array, Certificate]:
     """The optimum from a start x [p]. Raises `NotConverged` where it is not reached.
@@ -22,7 +25,8 @@ def minimise(objective: Objective, x: Array, steps: int = STEPS, tolerance: floa
     size = np.inf
     for taken in range(1, steps + 1):
         step = towards()
-        length = 1.0
+        # Far from the optimum curvature may be close to nothing and the step sheer: what it lands on is flatter still.
+        length = min(1.0, LONGEST / max(float(np.abs(step).max(initial=0.0)), LONGEST))
         while True:
             new = x - length * step
             with np.errstate(all="ignore"):

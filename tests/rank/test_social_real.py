@@ -6,8 +6,9 @@ from scipy.stats import kendalltau
 
 from benchmarks import rank_polis, rank_starwars, rank_ukpconvarg1
 from pluralign import read
-from pluralign.rank import Pairwise, cyclicity_test, maximal_lottery
+from pluralign.rank import Pairwise, PlackettLuce, cyclicity_test, maximal_lottery
 from pluralign.rank.kemeny import kemeny
+from pluralign.rank.measurements import choices
 from pluralign.rank.voting import condorcet_winner, smith_set
 
 
@@ -48,5 +49,9 @@ def test_a_conversation_has_statements_that_bridge_its_groups(shared_data):
     assert smith_set(table) == [condorcet_winner(table)]
     best = kemeny(table.wins)
     assert best.exact
+    # Long lists with ties, from which the plain Newton step would run away.
+    model = PlackettLuce(virtual=0.5).fit(choices(found.rankings))
+    assert model.certificate_.step < 1e-7
+    assert np.abs(model.scores_).max() < 10
     for statement in rank_polis.bridging(found)[:5]:
         assert all(yes / n > 0.7 for yes, n in (found.agree(statement, g) for g in found.groups))
