@@ -27,6 +27,7 @@ ABOUT = {
 def page(name: str, numbers: dict[str, Any], sizes: dict[str, int]) -> str:
     plan, entries = numbers["plan"], numbers["entries"]
     options = " ".join(f"--{key.replace('_', '-')} {value}" for key, value in plan["options"].items())
+    options += "".join(f" --{key.replace('_', '-')} {value:g}" for key, value in entries[0]["options"].items())
     names = ",".join(e["objective"] for e in entries)
     lines = [
         f"# Twelve objectives on {name}" if len(entries) == 12 else f"# {len(entries)} objectives on {name}",
@@ -49,8 +50,7 @@ def page(name: str, numbers: dict[str, Any], sizes: dict[str, int]) -> str:
         "",
         numbers["verdict"],
         "",
-        *[f"- {note}" for note in numbers["notes"]],
-        "",
+        *([*(f"- {note}" for note in numbers["notes"]), ""] if numbers["notes"] else []),
         "| objective | accuracy | behind the best | p | KL | win rate | length | preferred moved | calibration |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
@@ -72,11 +72,12 @@ def page(name: str, numbers: dict[str, Any], sizes: dict[str, int]) -> str:
         "Accuracy is that of the reward each objective implies, with 95% intervals; differences are on the same rows, "
         "p adjusted for their number (Holm). The best stands first by the rows that choose, so that it may be behind "
         "others here. Win rate: how often a sample is *longer* than the starting model's, since length is the scorer; "
-        "it says nothing of quality.",
+        f"it says nothing of quality, and samples were cut at {plan['max_new_tokens']} tokens.",
         "",
         f"*Measured with `pluralign compare PAIRS --objectives '{names}' --model lab:tiny --grid one --budget "
         f"'{plan['steps']} steps' --scorer length --samples {plan['samples']} --max-new-tokens "
-        f"{plan['max_new_tokens']} {options}` on a random part of the data, one setting and one seed each. Written by "
+        f"{plan['max_new_tokens']} {options}` on a random part of the data, a starting model of 60 steps, "
+        "one setting and one seed each. Written by "
         "`python -m benchmarks.compare_page`.*",
         "",
     ]

@@ -115,7 +115,8 @@ def verdict(said: str, found: Interval | None) -> str:
 
 def page(results: Results, names: Sequence[str]) -> str:
     """The whole page."""
-    seeds = max(len(worlds) for worlds in results.values())
+    counts = sorted({len(worlds) for worlds in results.values()})
+    seeds = " or ".join(map(str, counts))
     leaders = twins(results, names)
     refused = {
         name: next(w[name]["refused"] for k in results for w in results[k].values() if "refused" in w[name])
@@ -204,4 +205,5 @@ A claim "shows" where the interval of the difference is above zero. That the fli
 `cdpo` assume, is the best case for them. Flips that hit all pairs alike make a preference weaker and do not turn
 it: what `dpo` learns under them is shorter, not in another direction, and that is why quality at the same beta and
 ranking are asked about apart. `mmpo`
-and `odpo` read the true ratings, which are not flipped: what they win is what ratings are worth."""
+and `odpo` read the true ratings, which are not flipped: what they win is what ratings are worth. With few
+worlds "not shown" may only be their number: `--seeds` draws more."""
