@@ -21,6 +21,7 @@ from pluralign.rank.over_time import MODELS, Followed, over_time
 from pluralign.rank.people import OF_PEOPLE, OF_RANKINGS, Fitted, of_people, of_rankings
 from pluralign.rank.scan import scan
 from pluralign.rank.uncertainty import LARGEST
+from pluralign.rank.vote_sources import RANKING
 from pluralign.rank.votes import TIE, Votes, encoded
 
 Array = NDArray[np.float64]
@@ -173,7 +174,14 @@ def rank(
     unit, origin = (1.0, 0.0) if thurstone or scale == "score" else (ELO, 1000.0)
     freedom = None if groups is None else len(np.unique(groups)) - 1
     held = _anchored(fitted, fitted.graph_, anchor, origin)
-    return Leaderboard(fitted, votes, fitted.graph_, covariance, kind, unit, *held, level, freedom)
+    remarks = []
+    if votes.column(RANKING) is not None:
+        narrow = kind != "none" and groups is None
+        remarks.append(
+            "The votes are the pairs of rankings, which model='plackett-luce' takes whole"
+            + ("; pairs of one ranking are not independent, and these intervals are too narrow." if narrow else ".")
+        )
+    return Leaderboard(fitted, votes, fitted.graph_, covariance, kind, unit, *held, level, freedom, remarks=remarks)
 
 
 def _board(fitted: Fitted, anchor: str | Mapping[str, float] | None, scale: str | None, level: float) -> Leaderboard:
@@ -254,7 +262,11 @@ def _clusters(votes: Votes, cluster: str | None) -> tuple[NDArray[np.int32] | No
     if cluster in ("annotator", "prompt"):
         found = votes.annotator if cluster == "annotator" else votes.prompt
         if found is None and cluster == "annotator":
-            return None, ""
+            rankings = votes.column(RANKING)
+            # A ranking that stands for many is as many clusters, which its votes do not tell apart.
+            if rankings is None or votes.weight is not None:
+                return None, ""
+            return (rankings.to_numpy().astype(np.int32), "ranking") if rankings.n_unique() > 1 else (None, "")
         if found is None:
             raise OptionError("the votes do not say which prompt they were cast on; name another cluster, or none")
         groups = found

@@ -24,6 +24,8 @@ VERDICTS = {
     **dict.fromkeys(names.BOTH_BAD, BOTH_BAD),
 }
 HOME = (("home_team", "away_team"), ("home", "away"))
+RANKING = "ranking_row"
+"""The column beside votes that are pairs of rankings: a number for the ranking that each is of."""
 FEW = 8
 """Up to so many distinct verdicts it is quicker to look for each than to give every value a code."""
 VERDICT_COLUMNS = names.VERDICTS
@@ -299,6 +301,10 @@ def _from_feedback(feedback: Feedback) -> Votes:
     who = encoded(frame["annotator"]) if frame["annotator"].null_count() < len(frame) else None
     prompts = frame["prompt_id"]
     weight = frame["weight"]
+    extra = frame.select("strength", "criterion", "context", "source", "meta", "response_a", "response_b")
+    whole = frame.select(pl.struct("source", "row").rank("dense").cast(pl.Int64).alias(RANKING)).to_series()
+    if kinds["rankings"] and whole.n_unique() < len(whole):
+        extra = extra.with_columns(whole)
     first = frame["first"].to_numpy()
     return Votes(
         items,
@@ -312,7 +318,7 @@ def _from_feedback(feedback: Feedback) -> Votes:
         prompt=None if prompts.null_count() == len(prompts) else encoded(prompts)[1],
         days=None if frame["time"].null_count() == len(frame) else frame["time"].dt.epoch("us").to_numpy() / 86_400e6,
         dated=True,
-        extra=frame.select("strength", "criterion", "context", "source", "meta", "response_a", "response_b"),
+        extra=extra,
         dropped=+dropped,
     )
 
@@ -331,5 +337,6 @@ _COLUMNS = [
     "criterion",
     "context",
     "source",
+    "row",
     "meta",
 ]

@@ -126,6 +126,21 @@ def test_pairs_of_rankings():
     assert as_votes(below).counts().won.tolist() == [[1, 0, 0, 0], [1, 1, 0, 0]]
 
 
+def test_pairs_of_a_ranking_are_not_taken_for_independent(tmp_path):
+    rows = orders([[1.0, 0.5, 0.0, -1.5, 2.0]], np.zeros(200, int))
+    names = sorted(rows[0])
+    pl.DataFrame([[row.index(name) + 1 for name in names] for row in rows], schema=names, orient="row").write_csv(
+        tmp_path / "ranks.csv"
+    )
+    board = rank(tmp_path / "ranks.csv")
+    assert board.interval.endswith("clustered by ranking")
+    assert board.freedom == 199
+    assert "plackett-luce" in " ".join(board.notes)
+    naive = rank(tmp_path / "ranks.csv", cluster=None)
+    assert "too narrow" in " ".join(naive.notes)
+    assert np.median(board.errors / naive.errors) > 1.1
+
+
 def test_what_is_not_for_rankings_is_said():
     for options in ({"by": "x"}, {"order": True}, {"covariates": ["length"]}):
         with pytest.raises(OptionError, match="for rankings, which have no sides"):
