@@ -1,5 +1,7 @@
 """Leaderboards of rankings and of people: the same board, by models of their own, from Python and the command line."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -124,6 +126,8 @@ def test_pairs_of_rankings():
     assert votes.counts().won.tolist() == [[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0]]
     below = Rankings(rankings.items, rankings.flat, rankings.level, rankings.offsets, np.array([True, False]))
     assert as_votes(below).counts().won.tolist() == [[1, 0, 0, 0], [1, 1, 0, 0]]
+    heavy = replace(rankings, weight=np.array([3.0, 2.0]))
+    assert as_votes(heavy).counts().won.tolist() == [[3, 0, 0, 0], [3, 2, 0, 0], [0, 0, 3, 0]]
 
 
 def test_pairs_of_a_ranking_are_not_taken_for_independent(tmp_path):
