@@ -110,6 +110,8 @@ def run(name: str, table: Path, python: str, *, repeats: int, pinned: bool = Tru
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     if done.returncode and spent >= limit:
         return {"failed": f"stopped after {limit} s of CPU time", "least": spent}
+    if done.returncode < 0:
+        return {"failed": f"killed after {spent:.0f} s of CPU time", "least": spent}
     if done.returncode:
         return {"failed": (done.stderr.strip().splitlines() or ["killed"])[-1][:100]}
     found: Measured = json.loads(done.stdout.splitlines()[-1])
@@ -137,10 +139,12 @@ def peers(python: Path) -> dict[str, str]:
 
 def merged(old: Measured | None, new: Measured) -> Measured:
     """Two measurements of one contender as one; the latest scores."""
-    if old is None or "failed" in new or "failed" in old:
-        return new if old is None or "failed" in new else old
-    least = {key: min(filter(None, (old[key], new[key])), default=None) for key in ("above", "peak")}
-    return {**new, **least, "cpu": old["cpu"] + new["cpu"], "wall": old["wall"] + new["wall"]}
+    if old is None or "failed" in old:
+        return new
+    if "failed" in new:
+        return old
+    most = {key: max(filter(None, (old[key], new[key])), default=None) for key in ("above", "peak")}
+    return {**new, **most, "cpu": old["cpu"] + new["cpu"], "wall": old["wall"] + new["wall"]}
 
 
 def turns(contenders: Iterable[str], table: Path, pythons: dict[str, str], rounds: int) -> dict[str, Measured]:

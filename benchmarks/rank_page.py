@@ -71,7 +71,7 @@ def curve_table(found: dict[str, dict[str, Measured]], what: str) -> list[str]:
 
 
 def picture(found: dict[str, dict[str, Measured]], what: str, path: Path) -> None:
-    """Wall time of ours and of the group-by against size."""
+    """CPU time of ours and of the group-by against size."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4, 4.0), layout="constrained")
@@ -80,9 +80,9 @@ def picture(found: dict[str, dict[str, Measured]], what: str, path: Path) -> Non
         ("pluralign_path", "from file to scores", {"color": "#1f5fa8", "marker": "o"}),
         ("path_group_by", "counting the pairs alone", {"color": "#8a8a8a", "marker": "s", "linestyle": "--"}),
     ):
-        points = [(float(size), min(pair[who]["wall"])) for size, pair in found.items() if "wall" in pair[who]]
+        points = [(float(size), best(pair[who])) for size, pair in found.items() if "cpu" in pair[who]]
         axes.plot(*zip(*points, strict=True), label=label, **style)
-    axes.set(xscale="log", yscale="log", xlabel=what, ylabel="seconds")
+    axes.set(xscale="log", yscale="log", xlabel=what, ylabel="seconds of CPU time")
     axes.grid(visible=True, which="major", color="#e4e4e4")
     axes.legend(frameon=False)
     figure.savefig(path, dpi=150)
@@ -124,7 +124,8 @@ def write(
         "",
         "## From files",
         "",
-        "Parquet on disk to scores, on all cores; files of five million votes and more are counted as they stream by.",
+        "Parquet on disk to scores, beside polars counting the pairs of the same file, reading on all cores. Files of",
+        "five million votes and more are counted as they stream by.",
     ]
     for what, says in (("votes", "500 items, 14% ties"), ("items", "Fifty votes an item, a million at least")):
         if curves[what]:
