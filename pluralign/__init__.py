@@ -17,11 +17,12 @@ _PUBLIC = {
     "align": "pluralign.train",
     "compare": "pluralign.compare",
     "evaluate": "pluralign.evaluate",
+    "fit": "pluralign.models",
     "rank": "pluralign.rank",
     "report": "pluralign.report",
 }
 
-__all__ = ["Feedback", "__version__", "align", "compare", "evaluate", "rank", "read", "report"]
+__all__ = ["Feedback", "__version__", "align", "compare", "evaluate", "fit", "rank", "read", "report"]
 
 
 def __getattr__(name: str) -> Any:

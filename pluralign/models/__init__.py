@@ -1,18 +1,25 @@
 """Score = a network over text or features; population = whose preference. Everything here imports torch."""
 
 from pluralign.models.answers import Answers
+from pluralign.models.features import Features
+from pluralign.models.fitting import Plurality, fit
 from pluralign.models.localise import Localised, dirichlet, localise
 from pluralign.models.preference_model import PreferenceModel
+from pluralign.models.reward import Reward
 from pluralign.models.scores import IdealPoint, LowRank, Score, TwoTower
 
 __all__ = [
     "Answers",
+    "Features",
     "IdealPoint",
     "Localised",
     "LowRank",
+    "Plurality",
     "PreferenceModel",
+    "Reward",
     "Score",
     "TwoTower",
     "dirichlet",
+    "fit",
     "localise",
 ]

@@ -58,42 +58,70 @@ class Answers:
         >>> len(answers), answers.people, answers.probability.tolist()
         (2, ('ada', 'ben'), [1.0, 0.5])
         """
-        sides = [torch.as_tensor(np.asarray(side, dtype=np.float32)) for side in (left, right)]
+        sides = [np.asarray(side, dtype=np.float32) for side in (left, right)]
         n = len(sides[0])
-        names = [str(name) for name in (["everybody"] * n if person is None else person)]
+        if len(sides[1]) != n:
+            raise FeedbackError(f"there are {n:,} left sides and {len(sides[1]):,} of right; give one for each")
+        for name, side in zip(("left", "right"), sides, strict=True):
+            if (bad := _first(~torch.as_tensor(np.isfinite(side)).all(-1))) is not None:
+                raise FeedbackError(f"row {bad}: a feature of {name} is not a number; leave the row out")
+        return cls.indexed(
+            np.concatenate(sides),
+            np.arange(n),
+            np.arange(n, 2 * n),
+            probability,
+            ["everybody"] * n if person is None else person,
+            weight=weight,
+            prompts=prompt,
+            prompt=None if prompt is None else np.arange(len(prompt)),
+            people=people,
+        )
+
+    @classmethod
+    def indexed(
+        cls,
+        items: Any,
+        left: Any,
+        right: Any,
+        probability: Any,
+        person: Sequence[Any],
+        *,
+        weight: Any = None,
+        prompts: Any = None,
+        prompt: Any = None,
+        people: Sequence[str] | None = None,
+    ) -> Answers:
+        """As `of`, with the features of each response once: items [M, D], and left, right, prompt as rows of them."""
+        names = [str(name) for name in person]
         known = tuple(people) if people is not None else tuple(sorted(set(names)))
         place = {name: i for i, name in enumerate(known)}
         if strangers := set(names) - set(known):
             raise FeedbackError(f"{sorted(strangers)[0]!r} answered and is not among the people given; add the name")
-        chance = torch.as_tensor(np.asarray(probability, dtype=np.float32))
-        weights = torch.ones(n) if weight is None else torch.as_tensor(np.asarray(weight, dtype=np.float32))
-        texts = None if prompt is None else torch.as_tensor(np.asarray(prompt, dtype=np.float32))
         made = cls(
-            items=torch.cat(sides),
-            left=torch.arange(n),
-            right=torch.arange(n, 2 * n),
+            items=torch.as_tensor(np.asarray(items, dtype=np.float32)),
+            left=torch.as_tensor(np.asarray(left, dtype=np.int64)),
+            right=torch.as_tensor(np.asarray(right, dtype=np.int64)),
             person=torch.tensor([place[name] for name in names], dtype=torch.int64),
             people=known,
-            probability=chance,
-            weight=weights,
-            prompts=texts,
-            prompt=None if texts is None else torch.arange(n),
+            probability=torch.as_tensor(np.asarray(probability, dtype=np.float32)),
+            weight=torch.ones(len(left)) if weight is None else torch.as_tensor(np.asarray(weight, dtype=np.float32)),
+            prompts=None if prompts is None else torch.as_tensor(np.asarray(prompts, dtype=np.float32)),
+            prompt=None if prompt is None else torch.as_tensor(np.asarray(prompt, dtype=np.int64)),
         )
-        made._check(sides[1])
+        made._check()
         return made
 
-    def _check(self, right: Tensor) -> None:
+    def _check(self) -> None:
         n = len(self)
-        columns = {"right": right, "probability": self.probability, "weight": self.weight, "person": self.person}
-        if self.prompts is not None:
-            columns["prompt"] = self.prompts
+        columns = {"right": self.right, "probability": self.probability, "weight": self.weight, "person": self.person}
+        if self.prompt is not None:
+            columns["prompt"] = self.prompt
         for name, values in columns.items():
             if len(values) != n:
                 raise FeedbackError(f"there are {n:,} left sides and {len(values):,} of {name}; give one for each")
-        rows = {"left": self.items[:n], "right": right, "prompt": self.prompts}
-        for name, features in rows.items():
+        for name, features in {"response": self.items, "prompt": self.prompts}.items():
             if features is not None and (bad := _first(~torch.isfinite(features).all(-1))) is not None:
-                raise FeedbackError(f"row {bad}: a feature of {name} is not a number; leave the row out")
+                raise FeedbackError(f"{name} {bad}: a feature is not a number; leave it out")
         if (bad := _first(~((self.probability >= 0) & (self.probability <= 1)))) is not None:
             raise FeedbackError(f"row {bad}: {float(self.probability[bad])} is not a chance; give 0 to 1")
         if (bad := _first(~(self.weight >= 0))) is not None:

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import polars as pl
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pluralign.errors import OptionError
 from pluralign.likelihoods import expected, hinge, logistic
+from pluralign.models import saving
 from pluralign.models.answers import Answers
+from pluralign.models.features import Features
 from pluralign.models.localise import Localised, dirichlet, localise
+from pluralign.models.reward import Reward
 from pluralign.models.scores import Score
+
+if TYPE_CHECKING:
+    from pluralign.models.fitting import Plurality
 
 Array = NDArray[np.float64]
 Loss = Callable[[Tensor], Tensor]
@@ -28,6 +36,8 @@ class PreferenceModel:
     or "hinge". epochs, batch: passes over the answers and how many a step reads. lr: Adam's step, which falls to zero
     along a cosine; weight_decay: of the score's matrices. balance: every person counts alike, however much they said.
     restarts: searches from other starts, of which the one with the lowest training loss is kept.
+
+    features: what reads feedback (`pluralign.fit` sets it). plurality_: held-out losses by groups (so does it).
 
     After `fit`: `people_`, `weights_` [N, K], `loss_` (mean over the answers, nats for the logistic loss).
 
@@ -56,9 +66,11 @@ class PreferenceModel:
     ) -> None:
         if loss not in ("logistic", "hinge"):
             raise OptionError(f"loss {loss!r} is not one of logistic, hinge")
-        self.score, self.loss, self.epochs, self.batch = score, loss, epochs, batch
+        self.scorer, self.loss, self.epochs, self.batch = score, loss, epochs, batch
         self.lr, self.weight_decay, self.balance = lr, weight_decay, balance
         self.restarts, self.seed = restarts, seed
+        self.features: Features | None = None
+        self.plurality_: Plurality | None = None
 
     def fit(self, answers: Answers) -> PreferenceModel:
         """Fit the score and everybody's weights."""
@@ -68,13 +80,13 @@ class PreferenceModel:
         for start in range(self.restarts):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(self.seed + start)
-                score = copy.deepcopy(self.score).requires_grad_(True).apply(_begin_again)
+                score = copy.deepcopy(self.scorer).requires_grad_(True).apply(_begin_again)
                 logits = nn.Parameter(torch.randn(len(answers.people), score.groups))
                 self._descend(answers, score, logits)
             weights = torch.softmax(logits.detach(), -1)
             found.append((self._mean_loss(answers, score, weights), start, score, weights))
-        self.loss_, _, self.score, self._weights = min(found, key=lambda each: each[:2])
-        self.score.requires_grad_(False)
+        self.loss_, _, self.scorer, self._weights = min(found, key=lambda each: each[:2])
+        self.scorer.requires_grad_(False)
         self.people_ = answers.people
         return self
 
@@ -117,49 +129,124 @@ class PreferenceModel:
             total += float((rows.weight * self._losses(rows, score, weights[rows.person])).sum())
         return total / float(answers.weight.sum())
 
+    def read(self, data: Any) -> Answers:
+        """Comparisons in any feedback, as this model's features say them."""
+        if isinstance(data, Answers):
+            return data
+        if self.features is None:
+            raise OptionError("this model was fitted to vectors; give Answers, or fit feedback by pluralign.fit")
+        return self.features.answers(data)
+
+    def _of(self, people: Sequence[str]) -> Tensor:
+        """[N, K]: the weights of these people, everybody's mean for those not seen."""
+        if tuple(people) == self.people_:
+            return self._weights
+        place = {name: i for i, name in enumerate(self.people_)}
+        mean = self._weights.mean(0)
+        return torch.stack([self._weights[place[name]] if name in place else mean for name in people])
+
+    def weights(self, annotator: str) -> Array:
+        """[K]: the weights of somebody seen in fitting. Raises `OptionError` for anybody else."""
+        if annotator not in self.people_:
+            raise OptionError(f"{annotator!r} did not answer when this was fitted; localise their answers first")
+        return np.asarray(self._of([annotator])[0].double().numpy())
+
+    def export(self, weights: Any = None) -> Reward:
+        """An ordinary reward: that of a person (a name), of weights [K], of a prototype (its number), or the mean."""
+        if weights is None:
+            one = self._weights.mean(0)
+        elif isinstance(weights, str):
+            one = self._of([weights])[0] if weights in self.people_ else torch.as_tensor(self.weights(weights))
+        elif isinstance(weights, int):
+            one = torch.eye(self.scorer.groups)[weights]
+        else:
+            one = torch.as_tensor(np.asarray(weights, dtype=np.float32))
+        return Reward(self.scorer, one, self.features)
+
+    def score(self, prompt: str, responses: Sequence[str], annotator: Any = None) -> Array:
+        """[n]: scores of responses to a prompt, for a person (a name, or weights [K]) or the mean."""
+        return self.export(annotator)(prompt, responses)
+
+    def groups(self) -> pl.DataFrame:
+        """A row a prototype: its share (mean weight), how many people it describes best, and those nearest to it."""
+        best = self._weights.argmax(1).numpy()
+        rows = []
+        for k, share in enumerate(self._weights.mean(0).tolist()):
+            nearest = self._weights[:, k].argsort(descending=True, stable=True)[:5].tolist()
+            typical = [self.people_[i] for i in nearest if best[i] == k]
+            rows.append({"group": k, "share": share, "people": int((best == k).sum()), "typical": typical})
+        return pl.DataFrame(rows, schema_overrides={"typical": pl.List(pl.String)})
+
+    def likes(self, prompt: str, responses: Sequence[str]) -> pl.DataFrame:
+        """Each prototype's scores of these responses, [n] rows of a table, less the prototype's mean."""
+        scores = {f"group {k}": self.export(k)(prompt, responses) for k in range(self.scorer.groups)}
+        return pl.DataFrame({"response": list(responses)} | {name: s - s.mean() for name, s in scores.items()})
+
+    def save(self, folder: str | Path) -> Path:
+        """Write to a folder that `PreferenceModel.load` reads."""
+        return saving.save(self, Path(folder))
+
+    @classmethod
+    def load(cls, folder: str | Path, encoder: Any = None) -> PreferenceModel:
+        """A saved model. encoder: the function that was given to `fit`, where it was one."""
+        return saving.load(Path(folder), encoder)
+
     @property
     def weights_(self) -> Array:
         """[N, K]: everybody's weights, in the order of `people_`."""
         return self._weights.double().numpy()
 
     @torch.no_grad()
-    def margins(self, answers: Answers, weights: Any = None) -> Array:
-        """[n]: score of left minus score of right, each person with their own weights, or with these, [N, K] or [K]."""
-        table = self._weights if weights is None else torch.as_tensor(np.asarray(weights, dtype=np.float32))
+    def margins(self, answers: Any, weights: Any = None) -> Array:
+        """[n]: score of left minus score of right, each person with their own weights, or with these, [N, K] or [K].
+
+        Somebody not seen in fitting has everybody's mean weights. answers: `Answers` or, after `pluralign.fit`,
+        whatever it reads.
+        """
+        answers = self.read(answers)
+        table = self._of(answers.people) if weights is None else torch.as_tensor(np.asarray(weights, dtype=np.float32))
         table = table.expand(len(answers.people), -1) if table.ndim == 1 else table
         out = []
         for at in torch.arange(len(answers)).split(65536):
             rows = answers.take(at)
             prompts = None if rows.prompts is None else rows.prompts[rows.prompt]
-            out.append(self.score.margin(rows.items[rows.left], rows.items[rows.right], table[rows.person], prompts))
+            out.append(self.scorer.margin(rows.items[rows.left], rows.items[rows.right], table[rows.person], prompts))
         return torch.cat(out).double().numpy() if out else np.zeros(0)
 
-    def predict_proba(self, answers: Answers, weights: Any = None) -> Array:
+    def predict_proba(self, answers: Any, weights: Any = None) -> Array:
         """[n]: the chance that left is preferred."""
         return np.asarray(1 / (1 + np.exp(-self.margins(answers, weights))))
 
-    def accuracy(self, answers: Answers, weights: Any = None) -> float:
+    def accuracy(self, answers: Any, weights: Any = None) -> float:
         """Share of answers whose preferred side scores higher; equal scores count one half, ties are left out."""
+        answers = self.read(answers)
         told = answers.probability.numpy() != 0.5
         sign = np.sign(self.margins(answers, weights)) * np.sign(answers.probability.numpy() - 0.5)
         return float(np.average((sign[told] + 1) / 2, weights=answers.weight.numpy()[told]))
 
-    def log_loss(self, answers: Answers, weights: Any = None) -> float:
+    def log_loss(self, answers: Any, weights: Any = None) -> float:
         """Mean negative log-likelihood of the answers, nats."""
-        z = self.margins(answers, weights)
-        each = expected(logistic(z), logistic(-z), answers.probability.double().numpy())
-        return float(np.average(each, weights=answers.weight.numpy()))
+        answers = self.read(answers)
+        return float(np.average(self.log_losses(answers, weights), weights=answers.weight.numpy()))
 
-    def localise(self, answers: Answers, *, prior: Literal["people"] | Sequence[float] | None = "people") -> Localised:
+    def log_losses(self, answers: Any, weights: Any = None) -> Array:
+        """[n]: negative log-likelihood of each answer, nats."""
+        answers = self.read(answers)
+        z = self.margins(answers, weights)
+        each: Array = expected(logistic(z), logistic(-z), answers.probability.double().numpy())
+        return each
+
+    def localise(self, answers: Any, *, prior: Literal["people"] | Sequence[float] | None = "people") -> Localised:
         """Weights of new people from their answers, with everything else as it is; all people of `answers` at once.
 
         prior: "people", the Dirichlet distribution with the mean and spread of the weights seen; its parameters; or
         None. Exact where the score's margins are linear in the weights, and otherwise on the margins of the
         prototypes, then moved downhill on the score itself.
         """
+        answers = self.read(answers)
         with torch.no_grad():
             prompts = None if answers.prompts is None else answers.prompts[answers.prompt]
-            each = self.score.prototypes(answers.items[answers.left], answers.items[answers.right], prompts)
+            each = self.scorer.prototypes(answers.items[answers.left], answers.items[answers.right], prompts)
         pull = dirichlet(self.weights_) if isinstance(prior, str) else prior
         found = localise(
             each.double().numpy(),
@@ -169,7 +256,9 @@ class PreferenceModel:
             weight=answers.weight.double().numpy(),
             prior=pull,
         )
-        return found if self.score.linear else self._downhill(answers, found, np.asarray(0.0 if pull is None else pull))
+        return (
+            found if self.scorer.linear else self._downhill(answers, found, np.asarray(0.0 if pull is None else pull))
+        )
 
     def _downhill(self, answers: Answers, found: Localised, pull: Array) -> Localised:
         start = torch.log(torch.as_tensor(np.maximum(found.weights, 1e-6), dtype=torch.float32))
@@ -178,7 +267,7 @@ class PreferenceModel:
         optimizer = torch.optim.Adam([logits], lr=0.05)
         for _ in range(200):
             logs = torch.log_softmax(logits, -1)
-            losses = self._losses(answers, self.score, logs.exp()[answers.person])
+            losses = self._losses(answers, self.scorer, logs.exp()[answers.person])
             optimizer.zero_grad(set_to_none=True)
             ((answers.weight * losses).sum() - (prior * logs).sum()).backward()
             optimizer.step()

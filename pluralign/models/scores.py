@@ -6,7 +6,7 @@ A taste is a weight vector over K prototypes. Every score here is `nearness(embe
 from __future__ import annotations
 
 from math import log
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,10 +19,14 @@ START, MOST = log(1 / 0.07), 100.0
 
 
 class Score(nn.Module):
-    """A score over K prototypes. groups: K. linear: whether the difference of two scores is linear in the weights."""
+    """A score over K prototypes. groups: K. linear: whether the difference of two scores is linear in the weights.
+
+    settings: the arguments it was made with.
+    """
 
     groups: int
     linear: bool
+    settings: dict[str, Any]
     projector: nn.Module
 
     def embed(self, items: Tensor) -> Tensor:
@@ -90,6 +94,8 @@ class IdealPoint(Score):
             raise OptionError(f"mixing {mixing!r} is not one of Pw, f(P)w, f(Pw), |f(P)|w")
         if distance not in ("squared", "euclid", "cosine"):
             raise OptionError(f"distance {distance!r} is not one of squared, euclid, cosine")
+        self.settings = {"features": features, "groups": groups, "mixing": mixing, "distance": distance}
+        self.settings |= {"projector": projector, "width": width}
         self.groups, self.mixing, self.distance = groups, mixing, distance
         self.projector = project(projector, features, width or features)
         size = features if mixing != "Pw" else (features if projector == "identity" else width or features)
@@ -150,6 +156,8 @@ class TwoTower(Score):
         width: int | None = None,
     ) -> None:
         super().__init__()
+        self.settings = {"features": features, "groups": groups, "prompt_features": prompt_features}
+        self.settings |= {"projector": projector, "width": width}
         self.groups = groups
         d = width or features
         self.projector = project(projector, features, d, residual=False)
@@ -185,6 +193,7 @@ class LowRank(Score):
 
     def __init__(self, features: int, groups: int) -> None:
         super().__init__()
+        self.settings = {"features": features, "groups": groups}
         self.groups, self.projector = groups, nn.Identity()
         self.directions = nn.Parameter(torch.empty(groups, features))
         self.reset_parameters()

@@ -94,12 +94,12 @@ def test_pal_localise_new_people_while_nothing_else_moves(two_tastes: Any) -> No
     new = world.answers(np.arange(40, 80), 200)
     reached = {}
     for k in (1, 2):
-        before = [p.clone() for p in models[k].score.parameters()]
+        before = [p.clone() for p in models[k].scorer.parameters()]
         rows = np.random.default_rng(0).permutation(len(new))
         for m in (1, 5, 20):
             few = new.take(np.concatenate([rows[new.person[rows].numpy() == p][:m] for p in range(40)]))
             reached[k, m] = models[k].accuracy(new, models[k].localise(few).weights)
-        assert all(torch.equal(a, b) for a, b in zip(before, models[k].score.parameters(), strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(before, models[k].scorer.parameters(), strict=True))
     assert reached[1, 1] == reached[1, 20]
     assert reached[2, 1] < reached[2, 5] < reached[2, 20]
     assert reached[2, 20] > 0.95
