@@ -177,7 +177,7 @@ def picture(curves: dict[str, Any]) -> Any:
         one.plot(at, ratios, "o-", color="#1f5fa8", markersize=4, label="measured")
         one.set_ylabel("times as fast as TRL")
         one.set_xlabel(label)
-        one.set_ylim(bottom=0)
+        one.set_ylim(0, 3)
         one.legend(frameon=False, fontsize=8)
     points = curves["responses"]
     first = median(points[0]["ours"])
