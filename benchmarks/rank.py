@@ -102,13 +102,13 @@ def run(name: str, table: Path, python: str, *, repeats: int, pinned: bool = Tru
         if pinned and hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
         if name in PEERS:
-            resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
+            resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 1))
 
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(command, capture_output=True, text=True, env=environment, preexec_fn=confine)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    if done.returncode and spent >= limit:
+    if done.returncode and spent >= limit - 1:
         return {"failed": f"stopped after {limit} s of CPU time", "least": spent}
     if done.returncode < 0:
         return {"failed": f"killed after {spent:.0f} s of CPU time", "least": spent}

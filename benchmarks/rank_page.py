@@ -53,6 +53,10 @@ def case_table(found: dict[str, Measured]) -> list[str]:
     return [*head, row("---", "---:", "---:", "---:", "---:"), *lines]
 
 
+def _wall(measured: Measured) -> float:
+    return float(min(measured["wall"]))
+
+
 def curve_table(found: dict[str, dict[str, Measured]], what: str) -> list[str]:
     """Every size of one chart."""
     lines = [
@@ -61,12 +65,9 @@ def curve_table(found: dict[str, dict[str, Measured]], what: str) -> list[str]:
     ]
     for name, pair in found.items():
         ours, floor = pair["pluralign_path"], pair["path_group_by"]
-        if "failed" in ours or "failed" in floor:
-            lines.append(row(name, ours.get("failed", ""), "", "", floor.get("failed", ""), ""))
-            continue
-        walls = [seconds(min(m["wall"])) for m in (ours, floor)]
-        peak = "" if ours["peak"] is None else f"{ours['peak'] / 1e9:.2f} GB"
-        lines.append(row(name, walls[0], seconds(best(ours)), peak, walls[1], seconds(best(floor))))
+        walls, cpus = ([m.get("failed") or seconds(f(m)) for m in (ours, floor)] for f in (_wall, best))
+        peak = "" if ours.get("peak") is None else f"{ours['peak'] / 1e9:.2f} GB"
+        lines.append(row(name, walls[0], cpus[0], peak, walls[1], "" if "failed" in floor else cpus[1]))
     return lines
 
 

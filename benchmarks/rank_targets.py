@@ -74,12 +74,13 @@ def _resampling(found: dict[str, Measured]) -> list[tuple[str, str, str, bool]]:
 
 
 def _streamed(votes: dict[str, dict[str, Measured]]) -> list[tuple[str, str, str, bool]]:
-    pair = votes.get("1e8", {})
-    if not pair or "failed" in pair["pluralign_path"] or "failed" in pair["path_group_by"]:
-        return []
-    ours, floor = pair["pluralign_path"], pair["path_group_by"]
-    times = best(ours) / best(floor)
-    rows = [("1e8 votes", "within 2 times the group-by that counts pairs", f"{times:.2f} times", times <= 2)]
-    if ours["peak"] is not None:
-        rows.append(("1e8 votes", "peak memory under 2 GB", f"{ours['peak'] / 1e9:.2f} GB", ours["peak"] < 2e9))
+    both = [name for name, pair in votes.items() if all("cpu" in m for m in pair.values())]
+    rows = []
+    if both:
+        times = best(votes[both[-1]]["pluralign_path"]) / best(votes[both[-1]]["path_group_by"])
+        said = "within 2 times the group-by that counts pairs"
+        rows.append((f"{both[-1]} votes", said, f"{times:.2f} times", times <= 2))
+    peak = votes.get("1e8", {}).get("pluralign_path", {}).get("peak")
+    if peak is not None:
+        rows.append(("1e8 votes", "peak memory under 2 GB", f"{peak / 1e9:.2f} GB", peak < 2e9))
     return rows
