@@ -12,7 +12,7 @@ from pluralign.errors import FeedbackError, OptionError
 from pluralign.evaluate import difficulty as module
 from pluralign.evaluate.difficulty import difficulty, first_half
 from pluralign.feedback import Feedback, Judgement, Response, text
-from pluralign.feedback.recipes import curry_dpo
+from pluralign.feedback.recipes import curry_dpo, selective_dpo
 from pluralign.train import Run, align, align_rounds
 
 QUIET = {"pretrain_steps": 2, "eval_strategy": "no", "eval_data": 0, "save_strategy": "no", "max_steps": 1}
@@ -88,20 +88,23 @@ def test_selective_dpo_scores_every_pair_by_models_that_did_not_train_on_it(
         assert a | b == prompts
 
 
-@pytest.mark.slow
-def test_selective_dpo_finds_flipped_labels_in_the_hard_tail(tmp_path: Path) -> None:
+def test_selective_dpo_finds_flipped_labels_in_the_hard_tail() -> None:
+    """The halves of `difficulty` with a linear reward for a language model; a fifth of the labels is wrong."""
     rng = np.random.default_rng(0)
-    flipped = rng.uniform(size=80) < 0.2
-    rows = []
-    for i, wrong in enumerate(flipped):
-        good, bad = f" It is {i}, thanks.", f" Bah {i}!"
-        rows.append({"prompt": f"{i}?", "chosen": bad if wrong else good, "rejected": good if wrong else bad})
-    start = align(rows, "lab:tiny", "sft", output_dir=tmp_path / "start", **{**QUIET, "pretrain_steps": 40})
-    found = difficulty(
-        pluralign.read(rows), str(start.path / "model"), output_dir=tmp_path / "six", repeats=2, max_steps=20,
-        per_device_train_batch_size=16, learning_rate=1e-3, beta=0.1, save_strategy="no", eval_strategy="no",
-    )  # fmt: skip
-    hard = np.argsort(-found.values)[: flipped.sum()]
+    apart, taste = rng.normal(size=(200, 5)), np.array([2.0, -1.0, 1.5, 0.0, 0.5])
+    flipped = rng.uniform(size=200) < 0.2
+    apart *= np.where((apart @ taste > 0) ^ flipped, 1.0, -1.0)[:, None]  # chosen minus rejected, as labelled
+    each = np.full((200, 3), np.nan)
+    for r in range(3):
+        half = first_half([str(i) for i in range(200)], r)
+        for inside in (half, ~half):
+            theta = np.zeros(5)
+            for _ in range(200):
+                theta += 0.5 * (apart[inside] / (1 + np.exp(apart[inside] @ theta))[:, None]).mean(0)
+            each[~inside, r] = np.logaddexp(0, -(apart[~inside] @ theta))
+    values = each.mean(1)
+    hard = np.argsort(-values)[: flipped.sum()]
     assert flipped[hard].mean() > 0.8
-    assert found.agreement is not None
-    assert found.agreement > 0.3
+    rows = pluralign.read([{"prompt": f"{i}?", "chosen": "a", "rejected": "b"} for i in range(200)])
+    kept = selective_dpo(rows, values, keep=0.6)
+    assert np.mean([flipped[int((j.prompt[0].content or "")[:-1])] for j in kept]) < 0.02
