@@ -4,6 +4,8 @@ from pluralign.models.answers import Answers
 from pluralign.models.features import Features
 from pluralign.models.fitting import Plurality, fit
 from pluralign.models.localise import Localised, dirichlet, localise
+from pluralign.models.mixture import MixtureModel
+from pluralign.models.pairs import GeneralPreference, MeanVariance
 from pluralign.models.preference_model import PreferenceModel
 from pluralign.models.reward import Reward
 from pluralign.models.scores import IdealPoint, LowRank, Score, TwoTower
@@ -11,9 +13,12 @@ from pluralign.models.scores import IdealPoint, LowRank, Score, TwoTower
 __all__ = [
     "Answers",
     "Features",
+    "GeneralPreference",
     "IdealPoint",
     "Localised",
     "LowRank",
+    "MeanVariance",
+    "MixtureModel",
     "Plurality",
     "PreferenceModel",
     "Reward",

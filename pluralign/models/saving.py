@@ -50,14 +50,14 @@ def save(model: PreferenceModel, folder: Path) -> Path:
 
 def load(folder: Path, encoder: Any = None) -> PreferenceModel:
     """See `PreferenceModel.load`."""
-    from pluralign.models import scores
+    from pluralign import models
     from pluralign.models.fitting import Plurality
     from pluralign.models.preference_model import PreferenceModel
 
     if not (folder / "model.json").is_file():
         raise FeedbackError(f"{folder}: holds no preference model (model.json is not there); name one saved by fit")
     about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    model = PreferenceModel(getattr(scores, about["score"])(**about["settings"]), **about["training"])
+    model = PreferenceModel(getattr(models, about["score"])(**about["settings"]), **about["training"])
     tensors = load_file(folder / "weights.safetensors")
     model._weights = tensors.pop("people")
     model.scorer.load_state_dict({name.removeprefix("score."): value for name, value in tensors.items()})
