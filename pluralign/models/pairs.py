@@ -49,7 +49,8 @@ class GeneralPreference(Score):
         """s(left over right), [...]."""
         a, b = self.embed(torch.stack([left, right]))
         area = a[..., ::2] * b[..., 1::2] - a[..., 1::2] * b[..., ::2]
-        return area.sum(-1) / self.temperature
+        total: Tensor = area.sum(-1) / self.temperature
+        return total
 
     def prototypes(self, left: Tensor, right: Tensor, prompts: Tensor | None = None) -> Tensor:
         """The one taste there is, [..., 1]."""
