@@ -62,7 +62,7 @@ def one_seed(seed: int) -> list[dict[str, Any]]:
             base = {"true": true, "k": k, "seed": seed}
             rows.append({**base, "who": "seen", "answers": EACH, "accuracy": model.accuracy(test)})
             for m in ANSWERS:
-                weights = model.localise(new.take(np.flatnonzero(place < m))).weights
+                weights = model.alike(new.take(np.flatnonzero(place < m))).weights
                 rows.append({**base, "who": "new", "answers": m, "accuracy": model.accuracy(held, weights)})
     return rows
 
@@ -142,7 +142,7 @@ def page(rows: list[dict[str, Any]]) -> str:
             "numbers each, lies nearer to their ideal point in an unknown space of 4. `IdealPoint` with K prototypes",
             f"(linear map, squared distance, logistic loss, best of three starts) predicts {TEST} further answers of",
             f"each. Another {PEOPLE} people come after that: their weights come from their first few answers while",
-            "everything else stays as it is, with the spread of the weights seen as prior, and their other answers are",
+            "everything else stays as it is, with the people seen as prior (`alike`), and their other answers are",
             f"predicted. Means over {seeds} seeds, each a new world, with Student's 95% intervals.",
             "",
             "![Accuracy by prototypes and by answers](pal.png)",

@@ -241,7 +241,7 @@ class PreferenceModel:
 
         prior: "people", the Dirichlet distribution with the mean and spread of the weights seen; its parameters; or
         None. Exact where the score's margins are linear in the weights, and otherwise on the margins of the
-        prototypes, then moved downhill on the score itself.
+        prototypes, then moved downhill on the score itself. From a handful of answers `alike` predicts better.
         """
         answers = self.read(answers)
         with torch.no_grad():
@@ -259,6 +259,26 @@ class PreferenceModel:
         return (
             found if self.scorer.linear else self._downhill(answers, found, np.asarray(0.0 if pull is None else pull))
         )
+
+    def alike(self, answers: Any) -> Localised:
+        """Weights of new people as the mean of those seen, each by how likely it makes the new person's answers.
+
+        The posterior mean where the people seen are the prior: it keeps their groups apart, which the one Dirichlet
+        distribution of `localise` does not, and so needs fewer answers. Covariances are the posterior's; every gap is
+        zero, for nothing is searched. Exact for every score; N margins are computed for each answer.
+        """
+        answers = self.read(answers)
+        people, person = len(answers.people), answers.person.numpy()
+        count = answers.weight.double().numpy()
+        seen = self.weights_
+        said = np.stack(
+            [np.bincount(person, count * -self.log_losses(answers, one), minlength=people) for one in seen], axis=1
+        )
+        chance = np.exp(said - said.max(1, keepdims=True))
+        chance /= chance.sum(1, keepdims=True)
+        mean = chance @ seen
+        second = np.einsum("un,nk,nl->ukl", chance, seen, seen)
+        return Localised(mean, second - mean[:, :, None] * mean[:, None, :], np.zeros(people))
 
     def _downhill(self, answers: Answers, found: Localised, pull: Array) -> Localised:
         start = torch.log(torch.as_tensor(np.maximum(found.weights, 1e-6), dtype=torch.float32))

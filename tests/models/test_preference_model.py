@@ -107,6 +107,23 @@ def test_pal_localise_new_people_while_nothing_else_moves(two_tastes: Any) -> No
     assert models[2].accuracy(seen, again.weights) > 0.97
 
 
+def test_a_handful_of_answers_says_more_when_the_people_seen_are_the_prior(two_tastes: Any) -> None:
+    world, _, _, models = two_tastes
+    new = world.answers(np.arange(40, 80), 120)
+    place = np.tile(np.arange(120), 40)
+    held = new.take(np.flatnonzero(place >= 20))
+    gains = []
+    for m in (1, 2, 5):
+        few = new.take(np.flatnonzero(place < m))
+        mean = models[2].alike(few)
+        gains.append(models[2].accuracy(held, mean.weights) - models[2].accuracy(held, models[2].localise(few).weights))
+    assert np.mean(gains) > 0.01
+    assert mean.weights.sum(1) == pytest.approx(1)
+    assert mean.covariance[0].sum(1) == pytest.approx(0, abs=1e-9)
+    nobody = Answers.of(np.zeros((0, 8)), np.zeros((0, 8)), [], [], people=["ann"])
+    assert models[2].alike(nobody).weights[0] == pytest.approx(models[2].weights_.mean(0))
+
+
 def test_pal_a_on_people_of_one_taste_gains_nothing_from_a_second_prototype() -> None:
     world = IdealPoints(1, seed=2)
     seen, test = (world.answers(np.arange(20), each) for each in (40, 100))
