@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pluralign.errors import OptionError
@@ -27,6 +27,7 @@ def test_every_question_meets_as_many_others_once_in_both_orders():
             matchups(names, each)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 3), st.booleans()), min_size=1, max_size=6))
 def test_equal_confidence_is_averaged_over_all_orders(rows):
     sure, right = zip(*rows, strict=True)
