@@ -1,6 +1,7 @@
 """PAL's synthetic study: people whose ideal points are known, groups seen and people not seen.
 
-`python -m benchmarks.pal` writes docs/pal.md and docs/pal.png (about twenty minutes of one core; --seeds for fewer).
+`python -m benchmarks.pal` writes docs/pal.md and docs/pal.png (about twenty
+minutes of one core; --true and --most for less).
 """
 
 from __future__ import annotations
@@ -48,16 +49,16 @@ def fitted(answers: Answers, k: int, seed: int) -> PreferenceModel:
     return PreferenceModel(score, epochs=50, batch=256, lr=0.03, restarts=restarts, seed=seed).fit(answers)
 
 
-def one_seed(seed: int) -> list[dict[str, Any]]:
+def one_seed(seed: int, tastes: list[int], most: int) -> list[dict[str, Any]]:
     """Every accuracy of one seed."""
     rows: list[dict[str, Any]] = []
-    for true in TRUE:
+    for true in tastes:
         world = World(true, seed)
         seen, test = (world.answers(np.arange(PEOPLE), each) for each in (EACH, TEST))
         new = world.answers(np.arange(PEOPLE, 2 * PEOPLE), max(ANSWERS) + TEST)
         place = np.tile(np.arange(max(ANSWERS) + TEST), PEOPLE)
         held = new.take(np.flatnonzero(place >= max(ANSWERS)))
-        for k in range(1, MOST + 1):
+        for k in range(1, most + 1):
             model = fitted(seen, k, seed)
             base = {"true": true, "k": k, "seed": seed}
             rows.append({**base, "who": "seen", "answers": EACH, "accuracy": model.accuracy(test)})
@@ -90,11 +91,12 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
 
     from pluralign.rank.plots import COLOURS
 
+    tastes, most = sorted({r["true"] for r in rows}), max(r["k"] for r in rows)
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    for true, colour in zip(TRUE, COLOURS, strict=False):
-        points = [accuracy(rows, true=true, k=k, who="seen") for k in range(1, MOST + 1)]
-        band(left, range(1, MOST + 1), points, colour, f"{true} tastes")
+    for true, colour in zip(tastes, COLOURS, strict=False):
+        points = [accuracy(rows, true=true, k=k, who="seen") for k in range(1, most + 1)]
+        band(left, range(1, most + 1), points, colour, f"{true} tastes")
         points = [accuracy(rows, true=true, k=true, who="new", answers=m) for m in ANSWERS]
         band(right, ANSWERS, points, colour, f"{true} tastes, K = {true}")
     points = [accuracy(rows, true=2, k=1, who="new", answers=m) for m in ANSWERS]
@@ -123,22 +125,24 @@ def band(axes: Any, x: Any, points: list[tuple[float, float, float]], colour: st
 def page(rows: list[dict[str, Any]]) -> str:
     """docs/pal.md."""
     seeds = len({row["seed"] for row in rows})
+    tastes, most = sorted({r["true"] for r in rows}), max(r["k"] for r in rows)
     by_k = [
-        f"| {true} | " + " | ".join(cell(accuracy(rows, true=true, k=k, who="seen")) for k in range(1, MOST + 1)) + " |"
-        for true in TRUE
+        f"| {true} | " + " | ".join(cell(accuracy(rows, true=true, k=k, who="seen")) for k in range(1, most + 1)) + " |"
+        for true in tastes
     ]
     by_m = [
         f"| {true} | {k} | "
         + " | ".join(cell(accuracy(rows, true=true, k=k, who="new", answers=m)) for m in ANSWERS)
         + " |"
-        for true in TRUE
+        for true in tastes
         for k in sorted({1, true})
     ]
     return "\n".join(
         [
             "# Ideal points: the synthetic study of PAL",
             "",
-            f"{PEOPLE} people of 2, 3 or 5 tastes answer {EACH} questions each without noise: which of two items, of 8",
+            f"{PEOPLE} people of {' or '.join(map(str, tastes))} tastes answer {EACH} questions each without noise:",
+            "which of two items, of 8",
             "numbers each, lies nearer to their ideal point in an unknown space of 4. `IdealPoint` with K prototypes",
             f"(linear map, squared distance, logistic loss, best of three starts) predicts {TEST} further answers of",
             f"each. Another {PEOPLE} people come after that: their weights come from their first few answers while",
@@ -149,12 +153,11 @@ def page(rows: list[dict[str, Any]]) -> str:
             "",
             "## People seen, by number of prototypes",
             "",
-            "| true tastes | " + " | ".join(f"K = {k}" for k in range(1, MOST + 1)) + " |",
-            "|---" * (MOST + 1) + "|",
+            "| true tastes | " + " | ".join(f"K = {k}" for k in range(1, most + 1)) + " |",
+            "|---" * (most + 1) + "|",
             *by_k,
             "",
-            "One prototype cannot serve opposite tastes. Accuracy rises until K reaches the true number, and more than",
-            "enough prototypes do little harm.",
+            "One prototype cannot serve opposite tastes.",
             "",
             "## People not seen, by number of answers",
             "",
@@ -164,7 +167,7 @@ def page(rows: list[dict[str, Any]]) -> str:
             "",
             "With one prototype there is nothing to learn about a person, so answers change nothing.",
             "",
-            "Written by `python -m benchmarks.pal`.",
+            f"Written by `python -m benchmarks.pal --true {' '.join(map(str, tastes))} --most {most}`.",
             "",
         ]
     )
@@ -174,6 +177,8 @@ def main() -> None:
     """Run the seeds, or read what earlier runs kept, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--true", type=int, nargs="+", default=list(TRUE), help="true numbers of tastes")
+    parser.add_argument("--most", type=int, default=MOST, help="prototypes to try, up to")
     parser.add_argument("--keep", type=Path, help="folder that keeps each seed's numbers, so that a run can go on")
     options = parser.parse_args()
     rows: list[dict[str, Any]] = []
@@ -182,7 +187,7 @@ def main() -> None:
         if kept is not None and kept.exists():
             rows += json.loads(kept.read_text())
             continue
-        found = one_seed(seed)
+        found = one_seed(seed, options.true, options.most)
         rows += found
         if kept is not None:
             kept.write_text(json.dumps(found))
