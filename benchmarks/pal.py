@@ -101,6 +101,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         band(right, ANSWERS, points, colour, f"{true} tastes, K = {true}")
     points = [accuracy(rows, true=2, k=1, who="new", answers=m) for m in ANSWERS]
     band(right, ANSWERS, points, "#6b6b6b", "2 tastes, K = 1")
+    left.set_xticks(range(1, most + 1))
     left.set_xlabel("prototypes K")
     left.set_ylabel("held-out accuracy")
     left.set_title("people seen, 60 answers each", fontsize=10)
@@ -112,7 +113,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     for axes in (left, right):
         axes.grid(color="#dddddd", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, fontsize=8, loc="lower right")
+        axes.legend(frameon=False, fontsize=8, loc="center right")
     figure.savefig(path, dpi=144)
 
 
