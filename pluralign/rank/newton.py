@@ -26,6 +26,8 @@ SAFE = 1.5
 """A full Newton step that changes no margin by more than this improves a logistic likelihood: the curvature along it
 grows by no more than exp(r) (Bach 2010), and exp(r) - r - 1 < r^2 up to r = 1.79."""
 
+FAR = 10.0
+"""Logits that a score moves in one step at most."""
 STEPS = 100
 
 
@@ -136,13 +138,21 @@ def newton(problem: Problem, family: Family, penalty: Penalty, start: Solution |
         size = float(max(np.abs(step[0]).max(), np.abs(step[1]).max(initial=0), abs(step[2])))
         by_covariates = float(np.abs(problem.z @ step[1]).max(initial=0)) if len(beta) else 0.0
         reach = max(float(np.ptp(step[0])) + by_covariates, size)
+        if steps == 1 and start is None and reach > FAR:
+            # Odds taken as if everybody had met everybody are no start for few votes: where they are wrong with
+            # certainty, the likelihood is flat and a step has no length.
+            theta = np.zeros_like(theta)
+            d = problem.margin(theta, beta)
+            terms = family.terms(d, problem.won, tie, value=not quick)
+            value, pull, stiffness = penalty.terms(theta, beta)
+            continue
         # An iterative solution is off by a small multiple of the residual that was asked for.
         last = size * (reach + (0 if problem.laplacian.exact else 10 * accuracy)) <= LEFT
         safe = quick and reach <= SAFE
         previous = -np.inf if safe else terms.nll + value
         if np.isnan(previous):
             previous = family.terms(d, problem.won, tie).nll + value
-        length = 1.0
+        length = min(1.0, FAR / size) if size > 0 else 1.0
         while True:
             new = (theta - length * step[0], beta - length * step[1], None if tie is None else tie - length * step[2])
             d = problem.margin(new[0], new[1])

@@ -196,3 +196,17 @@ def test_all_ties_one_item_and_unknown_names_get_one_sentence():
         BradleyTerry().fit(g1()).predict_proba("nobody", "0")
     with pytest.raises(OptionError, match="no column 'length'"):
         BradleyTerry(covariates=["length"]).fit(g1())
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_few_votes_among_many_items_far_apart_still_converge(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    n, m = 300, 900
+    theta = random.normal(size=n) * 5
+    a = random.integers(0, n, m)
+    b = (a + random.integers(1, n, m)) % n
+    won = random.random(m) < 1 / (1 + np.exp(theta[b] - theta[a]))
+    model = BradleyTerry(virtual=0.1).fit(
+        {"model_a": a.astype(str), "model_b": b.astype(str), "winner": np.where(won, "model_a", "model_b")}
+    )
+    assert model.certificate_.max_gradient < 1e-6
