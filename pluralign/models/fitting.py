@@ -22,13 +22,16 @@ POPULATIONS: dict[str, type[Score]] = {"ideal-point": IdealPoint, "two-tower": T
 TRAINING = {"loss", "epochs", "batch", "lr", "weight_decay", "balance", "restarts", "seed"}
 SHARES = (0.7, 0.85)
 """Of each person's answers: up to the first is fitted, up to the second chooses K, the rest measures the gain."""
+ONE_ERROR = 0.6827
+"""Level of an interval of one standard error either way."""
 
 
 @dataclass(frozen=True)
 class Plurality:
     """How plural the answers are, on answers that neither fitted the models nor chose K.
 
-    groups: the K tried. chosen: the one with the lowest loss on the answers kept for choosing. choosing, measuring:
+    groups: the K tried. chosen: the fewest within one standard error of the lowest loss on
+    the answers kept for choosing. choosing, measuring:
     [len(groups)] mean held-out log-loss, nats an answer, on those and on the rest. gain: loss of one group less loss of
     `against` groups (the best K above one); low, high: its interval with people as the units. null: the same gain
     after the names were dealt anew among the answers, once each; p: the share of these, and of the gain itself, that
@@ -100,6 +103,11 @@ def fit(
     else:
         features = Features(encoder, apart=population == "two-tower", cache=cache)
         answers = features.answers(feedback)
+    if tried != [1] and len(answers.people) == 1:
+        raise FeedbackError(
+            f"all answers are those of one person, {answers.people[0]}, who has one taste; name the column that says "
+            "who answered (--columns annotator=...), or give groups 1"
+        )
     plurality = None if tried == [1] else _plurality(answers, population, tried, null, options)
     model = _model(answers, population, tried[0] if plurality is None else plurality.chosen, options).fit(answers)
     model.features, model.plurality_ = features, plurality
@@ -148,7 +156,9 @@ def _plurality(
     def mean(k: int, which: int) -> float:
         return float(np.average(found[k][which], weights=weights[which]))
 
-    chosen = min(tried, key=lambda k: mean(k, 0))
+    chosen = _fewest(
+        {k: found[k][0] * weights[0] / weights[0].mean() for k in tried}, answers.person.numpy()[part == 1]
+    )
     against = min((k for k in tried if k > 1), key=lambda k: mean(k, 0))
     # Weighted so that the plain mean of these is the weighted mean gain.
     each = (found[1][1] - found[against][1]) * weights[1] / weights[1].mean()
@@ -173,6 +183,15 @@ def _plurality(
         dealt or None,
         (1 + sum(g >= gain for g in dealt)) / (1 + null) if null else None,
     )
+
+
+def _fewest(losses: dict[int, NDArray[np.float64]], who: NDArray[np.int64]) -> int:
+    """The fewest groups within one standard error of the lowest mean loss, of the difference, people as the units."""
+    best = min(losses, key=lambda k: float(losses[k].mean()))
+    for k in sorted(losses):
+        if k == best or (len(np.unique(who)) > 1 and clustered_t(losses[k] - losses[best], who, ONE_ERROR)[0] <= 0):
+            return k
+    return best
 
 
 def _parts(answers: Answers, seed: int) -> NDArray[np.int64]:

@@ -177,19 +177,13 @@ def newton(problem: Problem, family: Family, penalty: Penalty, start: Solution |
 
 
 def _log_odds(problem: Problem) -> Array:
-    """Log odds of winning, as if everybody met everybody; zeros where the votes know better."""
+    """Log odds of winning, as if everybody met everybody."""
     half = 0.5 * problem.won[:, 2]
-    up, down = problem.won[:, 0] + half, problem.won[:, 1] + half
-    (won_i, won_j), (lost_i, lost_j) = problem.sums(up), problem.sums(down)
-    wins, losses = won_i + lost_j, lost_i + won_j
-    theta: Array = np.log((wins + 0.5) / (losses + 0.5))
+    (won_i, won_j), (lost_i, lost_j) = (problem.sums(problem.won[:, k] + half) for k in (0, 1))
+    theta: Array = np.log((won_i + lost_j + 0.5) / (lost_i + won_j + 0.5))
     theta -= theta.mean()
     # Opponents are as spread as the items are, which flattens a logistic curve like this.
-    theta /= np.sqrt(max(0.25, 1 - np.pi / 8 * float(theta.var())))
-    d = problem.margin(theta, np.zeros(problem.z.shape[1]))
-    # The first-order gain of moving from zero, against what the curvature takes back.
-    gain, cost = float((wins - losses) @ theta) / 2, float((up + down) @ np.minimum(d * d / 8, np.abs(d) / 2))
-    return theta if gain > cost else np.zeros(problem.n)
+    return np.asarray(theta / np.sqrt(max(0.25, 1 - np.pi / 8 * float(theta.var()))))
 
 
 def newton_step(

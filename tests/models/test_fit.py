@@ -181,3 +181,14 @@ def test_the_command(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "chosen: " in done.output
     assert PreferenceModel.load(tmp_path / "model").people_ == tuple(f"p{i}" for i in range(6))
+
+
+def test_answers_of_one_person_do_not_tell_how_many_tastes_there_are() -> None:
+    rows = [{"model_a": "x", "model_b": "y", "winner": w} for w in ("model_a", "model_b") * 6]
+    with pytest.raises(FeedbackError, match="all answers are those of one person"):
+        fit(rows, "low-rank", [1, 2], "items")
+
+
+def test_vote_files_that_name_workers_are_of_many_people() -> None:
+    rows = [{"model_a": "x", "model_b": "y", "winner": "model_a", "worker": f"w{i % 2}"} for i in range(8)]
+    assert fit(rows, "low-rank", 1, "items").people_ == ("w0", "w1")

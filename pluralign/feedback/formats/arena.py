@@ -10,11 +10,13 @@ from pluralign.feedback.formats._format import Format, Record
 from pluralign.feedback.formats._signature import columns
 from pluralign.feedback.record import Judgement
 
+PEOPLE = ("judge", "annotator", "worker", "user")
+"""Names of the column that says who voted; releases have the first, vote files of others any."""
 OPTIONAL = (
+    *PEOPLE,
     "conversation_a",
     "conversation_b",
     "question_id",
-    "judge",
     "turn",
     "anony",
     "language",
@@ -37,7 +39,7 @@ def _parse(record: Record) -> Iterator[Judgement]:
         id=fields.name("question_id") or fields.name("id"),
         prompt=prompt,
         responses=responses,
-        annotator=fields.name("judge"),
+        annotator=next((name for key in PEOPLE if (name := fields.name(key)) is not None), None),
         annotator_kind="person",
         time=fields.seconds("tstamp"),
         positions=(1, 2),
