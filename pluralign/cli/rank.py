@@ -145,20 +145,8 @@ def _table(board: object, top: int) -> object:
     table = Table(box=None, header_style="bold")
     for column in ("rank", "item", "rating", "interval", "could be", "votes", ""):
         table.add_column(column, justify="right" if column in ("rank", "rating", "votes") else "left")
-    digits = 0 if board.elo else 3
-    for row in board.table.head(top).iter_rows(named=True):
-        ends = "" if row["low"] is None else f"{row['low']:.{digits}f} to {row['high']:.{digits}f}"
-        ranks = "" if row["rank_low"] is None else f"{row['rank_low']} to {row['rank_high']}"
-        cells = [
-            row["rank"],
-            row["item"],
-            f"{row['rating']:.{digits}f}",
-            ends,
-            ranks,
-            f"{row['votes']:,.0f}",
-            row["note"],
-        ]
-        table.add_row(*map(str, cells))
+    for cells in board.cells(top):
+        table.add_row(*cells)
     if len(board.table) > top:
         table.caption = f"the first {top} of {len(board.table):,}"
     return table

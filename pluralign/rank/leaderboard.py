@@ -160,26 +160,28 @@ class Leaderboard:
 
     def to_markdown(self, most: int | None = None) -> str:
         """The table as Markdown, its notes below."""
-        rows = self.table.head(most) if most else self.table
-        digits = 0 if self.elo else 3
         lines = [
             "| rank | item | rating | interval | could be rank | votes | |",
             "| ---: | --- | ---: | --- | --- | ---: | --- |",
+            *(f"| {' | '.join(cells)} |" for cells in self.cells(most)),
         ]
-        for row in rows.iter_rows(named=True):
-            ends = "" if row["low"] is None else f"{row['low']:.{digits}f} to {row['high']:.{digits}f}"
-            ranks = "" if row["rank_low"] is None else f"{row['rank_low']} to {row['rank_high']}"
-            cells = [
-                row["rank"],
-                row["item"],
-                f"{row['rating']:.{digits}f}",
-                ends,
-                ranks,
-                f"{row['votes']:,.0f}",
-                row["note"],
-            ]
-            lines.append(f"| {' | '.join(map(str, cells))} |")
         return "\n".join([*lines, "", *(f"- {note}" for note in self.notes)])
+
+    def cells(self, most: int | None = None) -> list[list[str]]:
+        """The rows as they are printed: rank, item, rating, its interval, ranks it could have, votes, note."""
+        digits = 0 if self.elo else 3
+        return [
+            [
+                str(row["rank"]),
+                str(row["item"]),
+                f"{row['rating']:.{digits}f}",
+                "" if row["low"] is None else f"{row['low']:.{digits}f} to {row['high']:.{digits}f}",
+                "" if row["rank_low"] is None else f"{row['rank_low']} to {row['rank_high']}",
+                f"{row['votes']:,.0f}",
+                str(row["note"]),
+            ]
+            for row in (self.table.head(most) if most else self.table).iter_rows(named=True)
+        ]
 
     def social_choice(self, seed: int = 0) -> SocialChoice:
         """The same votes by other rules, and how much of them runs in circles; see `social_choice.social_choice`."""
