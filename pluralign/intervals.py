@@ -25,7 +25,7 @@ def wilson(successes: float, n: float, level: float = 0.95) -> tuple[float, floa
     """
     if not 0 <= successes <= n:
         raise ValueError(f"a proportion needs 0 <= successes <= n, got successes={successes}, n={n}")
-    return _score_interval(successes, n, _critical(level))
+    return _score_interval(successes, n, critical(level))
 
 
 def _score_interval(successes: float, n: float, z: float) -> tuple[float, float]:
@@ -76,7 +76,7 @@ def clustered_wilson(values: ArrayLike, clusters: ArrayLike, level: float = 0.95
         # Between-cluster variance cannot be seen here, so only the clusters count as evidence.
         return wilson(p * g, g, level)
     effect = max(1.0, _cluster_variance(v, group, g) / (spread / n))
-    return _score_interval(p * n / effect, n / effect, _critical(level, g - 1))
+    return _score_interval(p * n / effect, n / effect, critical(level, g - 1))
 
 
 def clustered_t(
@@ -90,13 +90,9 @@ def clustered_t(
     >>> clustered_t([1.0, 1.0, 3.0, 3.0], [0, 0, 1, 1])[1] > 10
     True
     """
-    v = np.asarray(values, dtype=np.float64)
-    _, group = np.unique(np.asarray(clusters), return_inverse=True)
-    g = int(group.max()) + 1
-    if g == 1:
-        raise ValueError("one cluster shows no spread between clusters, so it gives no interval")
-    half = _critical(level, freedom or g - 1) * float(np.sqrt(_cluster_variance(v, group, g)))
-    return float(v.mean()) - half, float(v.mean()) + half
+    mean, error, g = _clustered(values, clusters, "interval")
+    half = critical(level, freedom or g - 1) * error
+    return mean - half, mean + half
 
 
 def t_test(values: ArrayLike, clusters: ArrayLike, freedom: int | None = None) -> float:
@@ -107,15 +103,20 @@ def t_test(values: ArrayLike, clusters: ArrayLike, freedom: int | None = None) -
     >>> abs(low) < 1e-9
     True
     """
+    mean, error, g = _clustered(values, clusters, "test")
+    if error == 0:
+        return 1.0 if mean == 0 else 0.0
+    return float(2 * stdtr(freedom or g - 1, -abs(mean) / error))
+
+
+def _clustered(values: ArrayLike, clusters: ArrayLike, what: str) -> tuple[float, float, int]:
+    """The mean, its standard error with clusters as the units, and how many there are."""
     v = np.asarray(values, dtype=np.float64)
     _, group = np.unique(np.asarray(clusters), return_inverse=True)
     g = int(group.max()) + 1
     if g == 1:
-        raise ValueError("one cluster shows no spread between clusters, so it gives no test")
-    error = float(np.sqrt(_cluster_variance(v, group, g)))
-    if error == 0:
-        return 1.0 if v.mean() == 0 else 0.0
-    return float(2 * stdtr(freedom or g - 1, -abs(float(v.mean())) / error))
+        raise ValueError(f"one cluster shows no spread between clusters, so it gives no {what}")
+    return float(v.mean()), float(np.sqrt(_cluster_variance(v, group, g))), g
 
 
 def placements(scores: ArrayLike, good: ArrayLike) -> NDArray[np.float64]:
@@ -159,7 +160,7 @@ def clustered_auc(scores: ArrayLike, good: ArrayLike, clusters: ArrayLike, level
     if variance < 1e-15 or area in (0.0, 1.0):
         return wilson(area * seen, seen, level)
     n = area * (1 - area) / variance
-    return _score_interval(area * n, n, _critical(level, seen - 1))
+    return _score_interval(area * n, n, critical(level, seen - 1))
 
 
 def rarer(good: ArrayLike, clusters: ArrayLike) -> int:
@@ -254,7 +255,7 @@ def bootstrap(
     return float(low), float(high)
 
 
-def _critical(level: float, freedom: float | None = None) -> float:
+def critical(level: float, freedom: float | None = None) -> float:
     """Half-width in standard errors: the normal quantile, Student's where degrees of freedom are given."""
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1, got {level}")

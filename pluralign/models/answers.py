@@ -138,6 +138,16 @@ class Answers:
         return replace(self, **part, prompt=None if self.prompt is None else self.prompt[at])
 
     @property
+    def features(self) -> tuple[Tensor, Tensor]:
+        """[n, D] of the left sides and of the right ones."""
+        return self.items[self.left], self.items[self.right]
+
+    @property
+    def prompt_features(self) -> Tensor | None:
+        """[n, P], None where answers have no prompts."""
+        return None if self.prompts is None else self.prompts[self.prompt]
+
+    @property
     def sizes(self) -> Tensor:
         """[N]: how many answers each person gave.
 

@@ -113,7 +113,8 @@ class MixtureModel:
 
 def _design(answers: Answers) -> tuple[Array, Array, NDArray[np.int64], Array]:
     """Differences of features [n, D], chances of left, people and weights [n]."""
-    x = (answers.items[answers.left] - answers.items[answers.right]).double().numpy()
+    left, right = answers.features
+    x = (left - right).double().numpy()
     return x, answers.probability.double().numpy(), answers.person.numpy(), answers.weight.double().numpy()
 
 

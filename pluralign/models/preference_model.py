@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pluralign.errors import OptionError
-from pluralign.likelihoods import expected, hinge, logistic
+from pluralign.likelihoods import expected, hinge, logistic, sigmoid
 from pluralign.models import saving
 from pluralign.models.answers import Answers
 from pluralign.models.features import Features
@@ -115,8 +115,7 @@ class PreferenceModel:
                 falling.step()
 
     def _losses(self, rows: Answers, score: Score, weights: Tensor) -> Tensor:
-        prompts = None if rows.prompts is None else rows.prompts[rows.prompt]
-        margin = score.margin(rows.items[rows.left], rows.items[rows.right], weights, prompts)
+        margin = score.margin(*rows.features, weights, rows.prompt_features)
         of: Loss = logistic if self.loss == "logistic" else hinge
         losses: Tensor = expected(of(margin), of(-margin), rows.probability)
         return losses
@@ -209,13 +208,13 @@ class PreferenceModel:
         out = []
         for at in torch.arange(len(answers)).split(65536):
             rows = answers.take(at)
-            prompts = None if rows.prompts is None else rows.prompts[rows.prompt]
-            out.append(self.scorer.margin(rows.items[rows.left], rows.items[rows.right], table[rows.person], prompts))
+            left, right = rows.features
+            out.append(self.scorer.margin(left, right, table[rows.person], rows.prompt_features))
         return torch.cat(out).double().numpy() if out else np.zeros(0)
 
     def predict_proba(self, answers: Any, weights: Any = None) -> Array:
         """[n]: the chance that left is preferred."""
-        return np.asarray(1 / (1 + np.exp(-self.margins(answers, weights))))
+        return np.asarray(sigmoid(self.margins(answers, weights)))
 
     def accuracy(self, answers: Any, weights: Any = None) -> float:
         """Share of answers whose preferred side scores higher; equal scores count one half, ties are left out."""
@@ -245,8 +244,8 @@ class PreferenceModel:
         """
         answers = self.read(answers)
         with torch.no_grad():
-            prompts = None if answers.prompts is None else answers.prompts[answers.prompt]
-            each = self.scorer.prototypes(answers.items[answers.left], answers.items[answers.right], prompts)
+            left, right = answers.features
+            each = self.scorer.prototypes(left, right, answers.prompt_features)
         pull = dirichlet(self.weights_) if isinstance(prior, str) else prior
         found = localise(
             each.double().numpy(),

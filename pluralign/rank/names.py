@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,13 +10,15 @@ from numpy.typing import ArrayLike, NDArray
 from pluralign.errors import OptionError
 
 
-def places(known: Sequence[str], names: ArrayLike, what: str = "items that were ranked") -> NDArray[np.intp]:
-    """Places of names in a list, any shape. Raises `OptionError` for one that is not there.
+def places(
+    known: Sequence[str] | Mapping[str, int], names: ArrayLike, what: str = "items that were ranked"
+) -> NDArray[np.intp]:
+    """Places of names in a list, or in a table of places, any shape. Raises `OptionError` for one that is not there.
 
     >>> places(["a", "b"], [["b", "a"]])
     array([[1, 0]])
     """
-    place = {name: i for i, name in enumerate(known)}
+    place = known if isinstance(known, Mapping) else {name: i for i, name in enumerate(known)}
     asked = np.asarray(names, dtype=object)
     unknown = sorted({str(name) for name in asked.ravel() if str(name) not in place})
     if unknown:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -171,7 +170,7 @@ def rank(
     covariance, kind = _covariance(fitted, interval or "sandwich", groups, seed)
     if groups is not None and kind != "none":
         kind += f", votes clustered by {grouped_by}"
-    unit, origin = (1.0, 0.0) if thurstone or scale == "score" else (ELO, 1000.0)
+    unit, origin = _unit(not thurstone, scale)
     freedom = None if groups is None else len(np.unique(groups)) - 1
     held = _anchored(fitted, fitted.graph_, anchor, origin)
     remarks = []
@@ -184,10 +183,15 @@ def rank(
     return Leaderboard(fitted, votes, fitted.graph_, covariance, kind, unit, *held, level, freedom, remarks=remarks)
 
 
+def _unit(logits: bool, scale: str | None) -> tuple[float, float]:
+    """What a unit of score is on the board, and where its average lies."""
+    return (ELO, 1000.0) if logits and scale != "score" else (1.0, 0.0)
+
+
 def _board(fitted: Fitted, anchor: str | Mapping[str, float] | None, scale: str | None, level: float) -> Leaderboard:
     if scale == "elo" and not fitted.logits:
         raise OptionError("the elo scale is made of logits, and these scores are not: scale='score'")
-    unit, origin = (ELO, 1000.0) if fitted.logits and scale != "score" else (1.0, 0.0)
+    unit, origin = _unit(fitted.logits, scale)
     return Leaderboard(
         fitted.model,
         fitted.votes,
@@ -209,7 +213,7 @@ def _moving(
     counts = votes.counts()
     won = np.column_stack([counts.won[:, :TIE], counts.won[:, TIE:].sum(1)])
     found = graph(len(votes.items), counts.low, counts.high, won)
-    unit, origin = (1.0, 0.0) if scale == "score" else (ELO, 1000.0)
+    unit, origin = _unit(True, scale)
     origin, held = _anchored(model, found, anchor, origin)
     history = followed.curves
     if history is not None:
@@ -246,12 +250,7 @@ def _parts(votes: Votes, by: str) -> dict[str, Votes]:
     for value in sorted(values.drop_nulls().unique().to_list()):
         part = votes.where((values == value).fill_null(False).to_numpy())
         # Only the items that took part, so that those without a vote are not ranked.
-        used = np.union1d(part.left, part.right)
-        place = np.full(len(votes.items), -1, dtype=np.int32)
-        place[used] = np.arange(len(used), dtype=np.int32)
-        parts[value] = replace(
-            part, items=[votes.items[i] for i in used], left=place[part.left], right=place[part.right]
-        )
+        parts[value] = part.renumbered([votes.items[i] for i in np.union1d(part.left, part.right)])
     return parts
 
 

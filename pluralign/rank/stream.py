@@ -9,7 +9,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pluralign.errors import FeedbackError, OptionError
+from pluralign.errors import FeedbackError
+from pluralign.rank.names import places
 from pluralign.rank.votes import Votes
 
 Array = NDArray[np.float64]
@@ -153,11 +154,7 @@ class Stream(ABC):
 
     def index(self, names: ArrayLike) -> NDArray[np.intp]:
         """Places of items by name, any shape. Raises `OptionError` for a name that was never met."""
-        asked = np.asarray(names, dtype=object)
-        unknown = sorted({str(name) for name in asked.ravel() if name not in self._places})
-        if unknown:
-            raise OptionError(f"'{unknown[0]}' is not among the {len(self.items_):,} items that were rated")
-        return np.array([self._places[name] for name in asked.ravel()], dtype=np.intp).reshape(asked.shape)
+        return places(self._places, names, "items that were rated")
 
     @abstractmethod
     def predict_proba(self, a: ArrayLike, b: ArrayLike) -> Array:

@@ -10,12 +10,13 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from pluralign.errors import FeedbackError, OptionError
-from pluralign.intervals import _critical
+from pluralign.intervals import critical
 from pluralign.rank.chains import Array, chains
 from pluralign.rank.design import outcomes
 from pluralign.rank.drift import predictive_variance
 from pluralign.rank.families import Davidson, Family, Logistic, RaoKupper, averaged, log_half, tie_words
 from pluralign.rank.history import History, Problem, whole_history
+from pluralign.rank.names import places
 from pluralign.rank.newton import Penalty
 from pluralign.rank.stream import joined, sides, timed
 from pluralign.rank.votes import Votes
@@ -245,11 +246,7 @@ class WholeHistory:
 
     def index(self, names: ArrayLike) -> NDArray[np.intp]:
         """Places of items by name, any shape. Raises `OptionError` for a name that did not take part."""
-        asked = np.asarray(names, dtype=object)
-        unknown = sorted({str(name) for name in asked.ravel() if name not in self._places})
-        if unknown:
-            raise OptionError(f"'{unknown[0]}' is not among the {len(self.items_):,} items that were rated")
-        return np.array([self._places[name] for name in asked.ravel()], dtype=np.intp).reshape(asked.shape)
+        return places(self._places, names, "items that were rated")
 
     def predict_proba(self, a: ArrayLike, b: ArrayLike, time: ArrayLike | None = None, side: ArrayLike = 0.0) -> Array:
         """P(a wins), P(b wins), P(tie) for items by name, [..., 3], averaged over what is not known about the scores.
@@ -324,5 +321,5 @@ class WholeHistory:
 
 def _banded(time: Array, mean: Array, variance: Array, level: float) -> pl.DataFrame:
     deviation = np.sqrt(variance)
-    half = _critical(level) * deviation
+    half = critical(level) * deviation
     return pl.DataFrame({"time": time, "rating": mean, "deviation": deviation, "low": mean - half, "high": mean + half})
