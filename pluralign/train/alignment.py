@@ -97,6 +97,7 @@ def align(
     policy, tokenizer = _model(run, settings, train, console, resume)
     if settings.plain:
         plain_only(policy)
+    held_to = _reference(settings, policy)
     encoder = Encoder(tokenizer, max_length=settings.max_length, truncation=settings.truncation)
     wanted = Wanted(
         ratings=Need.RATINGS in needs,
@@ -111,13 +112,14 @@ def align(
     evaluated = prepare(held_out, goal, encoder, wanted=wanted) if held_out is not None else None
     _report(prepared, evaluated, provenance, console)
     cache = ReferenceCache(settings.reference_cache or run.path / "reference-cache")
-    examples = _examples(prepared, policy, goal, goal_options, settings, cache, arguments, console)
-    held_examples = evaluated and _examples(evaluated, policy, goal, goal_options, settings, cache, arguments, console)
+    examples = _examples(prepared, held_to, goal, goal_options, settings, cache, arguments, console)
+    held_examples = evaluated and _examples(evaluated, held_to, goal, goal_options, settings, cache, arguments, console)
     if _is_main():
-        _record_reference(run, settings, policy, resume)
+        _record_reference(run, settings, held_to, resume)
         _record(run, given, goal, goal_options, arguments, provenance, prepared, evaluated, held_out)
     live = bool(needs & LIVE) or settings.sync_ref_model
-    frozen = copy.deepcopy(policy).requires_grad_(False) if live and settings.lora is None else None
+    apart = settings.reference_model is not None
+    frozen = copy.deepcopy(held_to).requires_grad_(False) if live and (settings.lora is None or apart) else None
     policy = _with_adapters(policy, settings)
     trainer = PolicyTrainer(
         reference=Reference(frozen or policy) if live else None,
@@ -255,6 +257,21 @@ def _model(run: Run, settings: AlignOptions, train: Feedback, console: Console, 
     return model, tokenizer
 
 
+def _reference(settings: AlignOptions, policy: Any) -> Any:
+    """The model that the policy is held to: another one where it is named, else the policy as it is now."""
+    if settings.reference_model is None:
+        return policy
+    model, _ = load(settings.reference_model, dtype=settings.dtype)
+    if model.config.get_text_config().vocab_size != policy.config.get_text_config().vocab_size:
+        raise OptionError(
+            f"{settings.reference_model} has another vocabulary than {settings.model}, so its log-probs are not of the "
+            "same tokens; name a reference of the same family"
+        )
+    if settings.plain:
+        plain_only(model)
+    return model
+
+
 def _with_adapters(model: Any, settings: AlignOptions) -> Any:
     if settings.lora is None:
         return model
@@ -375,15 +392,16 @@ def _record(
 
 
 def _record_reference(run: Run, settings: AlignOptions, model: Any, resume: bool) -> None:
-    made = settings.model.startswith("lab:")
+    apart = settings.reference_model
+    made = apart is None and settings.model.startswith("lab:")
     fingerprint = weights_fingerprint(model)
     if resume and run.reference["fingerprint"] != fingerprint:
         raise OptionError(
-            f"{run.path} cannot go on: the weights of {settings.model} are not those the run began with; "
+            f"{run.path} cannot go on: the weights of {apart or settings.model} are not those the run began with; "
             "put those back, or begin a new run"
         )
     values = {
-        "name": settings.model,
+        "name": apart or settings.model,
         "path": "reference" if made else None,
         "fingerprint": fingerprint,
     }

@@ -76,6 +76,8 @@ class AlignOptions(pydantic.BaseModel):
     """Which rating of the responses counts, where there are several."""
     rating_range: tuple[float, float] | None = None
     """Lowest and highest rating, moved to 0 and 1; ratings count as they are when left out."""
+    reference_model: str | None = None
+    """A folder or hub name of the model to be held to; the model itself, as it was at the start, when left out."""
     frozen_models: list[str] = []
     """Further models that some objectives compare with (modpo: aligned otherwise; spo_seq: earlier rounds)."""
     sync_ref_model: bool = False

@@ -46,6 +46,28 @@ def test_spo_seq_rounds_keep_all_models_before(tmp_path: Path) -> None:
     assert runs[2].config["options"]["frozen_models"] == [first, second]
 
 
+@pytest.mark.parametrize("lora", [None, 2])
+def test_a_later_round_may_be_held_to_the_first_model(tmp_path: Path, lora: int | None) -> None:
+    feedback = rated().pairs(aspect="q")
+    first = align(feedback, "lab:tiny", output_dir=tmp_path / "1", learning_rate=1e-2, **QUIET)
+    origin, moved = str(first.path / "reference"), str(first.path / "model")
+    quiet = {name: value for name, value in QUIET.items() if name != "pretrain_steps"}
+    here = {"lora": lora, "learning_rate": 0.0, "logging_steps": 1, "output_dir": tmp_path / "2"}
+    second = align(feedback, moved, reference_model=origin, **here, **quiet)
+    assert second.reference == {"name": origin, "path": None, "fingerprint": first.reference["fingerprint"]}
+    # Nothing moved in this round, so what the policy is away from its reference it was before.
+    (logged,) = [m for m in second.metrics if "kl" in m]
+    assert abs(logged["rewards/margins"]) > 1e-3
+
+
+def test_a_reference_of_another_vocabulary_is_refused(tmp_path: Path) -> None:
+    feedback = rated().pairs(aspect="q")
+    first = align(feedback, "lab:tiny", output_dir=tmp_path / "1", **QUIET)
+    words = [{"prompt": "many other words", "chosen": " stand in here", "rejected": " than there"}]
+    with pytest.raises(OptionError, match="another vocabulary than lab:tiny"):
+        align(words, "lab:tiny", output_dir=tmp_path / "2", reference_model=str(first.path / "model"), **QUIET)
+
+
 def test_rounds_refuse_adapters_and_nothing(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="with --lora the reference is the base"):
         align_rounds([rated()], "lab:tiny", output_dir=tmp_path, lora=2)
