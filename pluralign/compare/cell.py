@@ -29,11 +29,13 @@ def result(out: Path, cell: Cell) -> dict[str, Any] | None:
     return json.loads(path.read_text()) if path.is_file() else None
 
 
-def run_cell(out: Path, cell: Cell, scorer: Callable[[str, str], float] | None, steps: int | None = None) -> None:
+def run_cell(
+    out: Path, cell: Cell, scorer: Callable[[str, str], float] | None, steps: int | None = None, measure: bool = True
+) -> None:
     """Train and measure one cell in a folder of its own, which takes its name when all is there.
 
     What cannot be (an objective that needs what the rows have not) is a result too: `problem` says so. steps: others
-    than the plan's, to see how long they take.
+    than the plan's, and measure=False, to see how long those take.
     """
     from pluralign.evaluate import evaluate
     from pluralign.feedback import read
@@ -62,7 +64,7 @@ def run_cell(out: Path, cell: Cell, scorer: Callable[[str, str], float] | None, 
             **{**plan.options, **cell.options},
         )
         figures |= {"seconds": time.monotonic() - began, "cpu_seconds": time.process_time() - spent}
-        for part, samples in ((CHOOSE, 0), (REPORT, plan.samples)):
+        for part, samples in ((CHOOSE, 0), (REPORT, plan.samples)) if measure else ():
             held_out = read(out / f"{part}.parquet")
             measured = evaluate(
                 run,

@@ -20,8 +20,8 @@ from pluralign.compare.summary import Summary, summarise
 from pluralign.compare.worker import run_all
 from pluralign.errors import FeedbackError, OptionError
 
-PROBE = 2, 8
-"""Steps of the two short runs that tell how long a step and all the rest take."""
+PROBE = 1, 2, 10
+"""Steps of short runs: one that fills the cache of the reference, two whose difference is what steps take."""
 PROBED = 1_000_000
 """Seeds from here on are theirs."""
 MADE = {"train.parquet", f"{CHOOSE}.parquet", f"{REPORT}.parquet", "model"}
@@ -285,17 +285,19 @@ def _timed(
     if steps is None:
         assert seconds is not None
         console.print("timing a step", highlight=False)
-        took = []
+        training = []
         for few in PROBE:
             probe = Cell(asked[0].objective, asked[0].options, seed=PROBED + few)
             before = time.monotonic()
-            run_cell(out, probe, _function(scorer), steps=few)
-            took.append(time.monotonic() - before)
-            if problem := (result(out, probe) or {}).get("problem"):
+            run_cell(out, probe, _function(scorer), steps=few, measure=few == PROBE[-1])
+            whole = time.monotonic() - before
+            found = result(out, probe) or {}
+            if problem := found.get("problem"):
                 raise OptionError(f"{asked[0].objective} cannot be trained on these rows: {problem}")
+            training.append(found["seconds"])
             shutil.rmtree(folder(out, probe))
-        step = max((took[1] - took[0]) / (PROBE[1] - PROBE[0]), 1e-3)
-        rest = max(took[0] - PROBE[0] * step, 0.0)
+        step = max((training[-1] - training[-2]) / (PROBE[-1] - PROBE[-2]), 1e-3)
+        rest = max(whole - PROBE[-1] * step, 0.0)
         each = 0.9 * (seconds - (time.monotonic() - began)) * processes / len(asked)
         steps = int((each - rest) / step)
         if steps < 1:

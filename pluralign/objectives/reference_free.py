@@ -215,9 +215,11 @@ def tpo(
     Imitates the best of three responses and compares the other two, in one stage and without a reference. per="token"
     with gamma 0.5 is the paper's TPO-L. Where the gold response is the preferred one it is cpo.
 
-    Use it where each prompt has a reference answer beside the judged pair: rows of three responses, best first.
+    Use it where each prompt has a reference answer beside the judged pair: rows of three responses, best first. With
+    alpha 0 the gold response says nothing: give the pairs alone, and nothing is computed for it.
     """
-    if batch.logp.shape[1] != 3:
-        raise MissingInput(f"tpo learns from three responses a row, and the batch has {batch.logp.shape[1]}")
+    if (given := batch.logp.shape[1]) != 3 and (given, alpha) != (2, 0):
+        raise MissingInput(f"tpo learns from three responses a row, and the batch has {given}")
     score = (beta * (batch.mean_logp if per == "token" else batch.total_logp)).values
-    return logistic(score[:, 1] - score[:, 2] - gamma - batch.margin) + alpha * batch.nll
+    pair = logistic(score[:, -2] - score[:, -1] - gamma - batch.margin)
+    return pair + alpha * batch.nll if alpha else pair
