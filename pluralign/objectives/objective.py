@@ -107,6 +107,31 @@ class Rows(StrEnum):
     """Pairs in one part of the rows, single responses to imitate in the other."""
 
 
+def option_model(function: Callable[..., Any]) -> type[pydantic.BaseModel]:
+    """The keyword-only arguments of a function as a pydantic model: names, types, bounds, defaults."""
+    hints = get_type_hints(function, include_extras=True)
+    fields: dict[str, Any] = {
+        name: (hints[name], parameter.default)
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+    config = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False, protected_namespaces=())
+    return pydantic.create_model(f"{function.__name__}_options", __config__=config, **fields)
+
+
+def checked_options(name: str, model: type[pydantic.BaseModel], options: dict[str, Any]) -> dict[str, Any]:
+    """All options of `model` with their defaults, validated; an `OptionError` speaks of `name`."""
+    try:
+        return model(**options).model_dump()
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        option = ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden":
+            known = ", ".join(model.model_fields) or "none"
+            raise OptionError(f"{name} has no option '{option}'; its options are: {known}") from None
+        raise OptionError(f"{name}: option '{option}' = {first['input']!r}: {first['msg']}") from None
+
+
 class Objective:
     """A policy objective: a `PolicyBatch` and options in, one loss a row out, shape [B].
 
@@ -182,26 +207,11 @@ class Objective:
     @functools.cached_property
     def options(self) -> type[pydantic.BaseModel]:
         """The options as a pydantic model: names, types, bounds, defaults; a JSON schema for free."""
-        hints = get_type_hints(self.function, include_extras=True)
-        fields: dict[str, Any] = {
-            name: (hints[name], parameter.default)
-            for name, parameter in inspect.signature(self.function).parameters.items()
-            if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-        }
-        config = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False, protected_namespaces=())
-        return pydantic.create_model(f"{self.name}_options", __config__=config, **fields)
+        return option_model(self.function)
 
     def checked(self, options: dict[str, Any]) -> dict[str, Any]:
         """All options with their defaults, validated. An unknown or out-of-bounds option is an `OptionError`."""
-        try:
-            return self.options(**options).model_dump()
-        except pydantic.ValidationError as error:
-            first = error.errors()[0]
-            option = ".".join(map(str, first["loc"]))
-            if first["type"] == "extra_forbidden":
-                known = ", ".join(self.options.model_fields) or "none"
-                raise OptionError(f"{self.name} has no option '{option}'; its options are: {known}") from None
-            raise OptionError(f"{self.name}: option '{option}' = {first['input']!r}: {first['msg']}") from None
+        return checked_options(self.name, self.options, options)
 
     def _for_rows(self, batch: PolicyBatch, options: dict[str, Any]) -> dict[str, Any]:
         unused_margin = "margin" not in self.uses and (hasattr(batch.margin, "dtype") or batch.margin != 0)

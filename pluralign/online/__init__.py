@@ -1,0 +1,40 @@
+"""Learning while asking: a policy samples, a judge says what it thinks, the policy learns, round after round.
+
+A learner is a pure function of a `SampleBatch`, as an objective is of a `PolicyBatch`. It declares which laws it
+samples from, what it asks of the judge and which snapshots it is anchored at; loops and tables carry that out.
+
+>>> import numpy as np
+>>> from pluralign.online import SampleBatch, find
+>>> samples = SampleBatch(
+...     logp=np.log([[0.5, 0.25]]),
+...     snapshots={"reference": np.log([[0.4, 0.4]])},
+...     preference=np.array([[[0.5, 0.9], [0.1, 0.5]]]),
+... )
+>>> find("dpo")(samples, beta=1.0).round(4)
+array([0.4748])
+"""
+
+from pluralign.online.kl import adapted, estimate
+from pluralign.online.learner import DATA, PREVIOUS, REFERENCE, Judge, Learner, Plan, Stage, learner
+from pluralign.online.learners import catalogue, direct, find, preferences
+from pluralign.online.samples import Anchors, SampleBatch, SampleTokens
+
+__all__ = [
+    "DATA",
+    "PREVIOUS",
+    "REFERENCE",
+    "Anchors",
+    "Judge",
+    "Learner",
+    "Plan",
+    "SampleBatch",
+    "SampleTokens",
+    "Stage",
+    "adapted",
+    "catalogue",
+    "direct",
+    "estimate",
+    "find",
+    "learner",
+    "preferences",
+]

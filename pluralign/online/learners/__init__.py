@@ -1,0 +1,31 @@
+"""Learners: losses of what a policy sampled and a judge said, one family a file.
+
+>>> from pluralign.online.learners import find
+>>> find("dpo").plan().stages[0].law
+{'previous': 1.0}
+"""
+
+from pluralign.errors import OptionError
+from pluralign.online.learner import Learner
+from pluralign.online.learners.direct import direct, preferences
+
+__all__ = ["catalogue", "direct", "find", "preferences"]
+
+
+def catalogue() -> dict[str, Learner]:
+    """Every learner of the package by name, in the order of their names, without `direct` ones."""
+    return {name: value for name, value in sorted(globals().items()) if isinstance(value, Learner)}
+
+
+def find(text: str) -> Learner:
+    """The learner of this name, or `direct` of the objective that the text names (`"dpo"`, `"smoothed(simpo)"`).
+
+    Raises `OptionError` if there is neither.
+    """
+    known = catalogue()
+    if text in known:
+        return known[text]
+    try:
+        return direct(text)
+    except OptionError as error:
+        raise OptionError(f"{error}; learners of samples are {', '.join(known)}") from None
