@@ -12,10 +12,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from pluralign.lab.annotators import bradley_terry, certain, flipped, plural, with_ties
+from pluralign.lab.games import duality_gap, game, nash
 from pluralign.lab.worlds import World, bandit, confounded, sequences
 
 if TYPE_CHECKING:
     from pluralign.lab.reward_against_kl import frontier, plot
+    from pluralign.lab.self_play import play
     from pluralign.lab.solve import NoOptimum, optimum
     from pluralign.lab.training import train
 
@@ -26,9 +28,13 @@ __all__ = [
     "bradley_terry",
     "certain",
     "confounded",
+    "duality_gap",
     "flipped",
     "frontier",
+    "game",
+    "nash",
     "optimum",
+    "play",
     "plot",
     "plural",
     "sequences",
@@ -39,6 +45,7 @@ __all__ = [
 _TORCH = {
     "NoOptimum": "solve",
     "optimum": "solve",
+    "play": "self_play",
     "train": "training",
     "frontier": "reward_against_kl",
     "plot": "reward_against_kl",

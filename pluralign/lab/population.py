@@ -43,10 +43,11 @@ def check(goal: Objective, world: World, options: dict[str, Any], frozen: Sequen
 
 def responses(world: World, log_p: torch.Tensor) -> torch.Tensor:
     """Log-probs of responses, [P, R], from those of tokens, [P, nodes, V]."""
-    return (_tokens(world, log_p)).sum(-1)
+    return token_logp(world, log_p).sum(-1)
 
 
-def _tokens(world: World, log_p: torch.Tensor) -> torch.Tensor:
+def token_logp(world: World, log_p: torch.Tensor) -> torch.Tensor:
+    """Log-probs of the tokens that responses are made of, [P, R, T], 0 after the last, from those at nodes."""
     tree = world.tree
     return log_p[:, torch.tensor(tree.node), torch.tensor(tree.token)] * torch.tensor(tree.mask)
 
@@ -119,8 +120,8 @@ def _token_batch(
     there = mask[response]
     return Tokens(
         mask=there,
-        logp=rows(_tokens(world, log_p)),
-        ref_logp=rows(_tokens(world, log_ref)),
+        logp=rows(token_logp(world, log_p)),
+        ref_logp=rows(token_logp(world, log_ref)),
         kl=rows((log_ref.exp() * (log_ref - log_p)).sum(-1)[:, node] * mask),
         log_collision=rows(torch.logsumexp(2 * log_p, -1)[:, node] * mask),
         turn=torch.arange(mask.shape[1]).double().expand_as(there),  # each token is a turn of its own

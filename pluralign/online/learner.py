@@ -39,9 +39,11 @@ class Judge(StrEnum):
 class Stage:
     """One piece of a round: draw, judge, learn, keep.
 
-    law: whose draws are learnt from: a geometric mixture of snapshots. opponent: whose draws they are compared with,
-    where that is another law. begin: the snapshot learning starts from. keep: the name of its result.
+    law: whose draws are learnt from: a geometric mixture of snapshots. opponent: whose draws they are compared with;
+    left out, or the same law, they are compared with each other. begin: the snapshot learning starts from.
+    keep: the name of its result.
     redraw: draw and judge anew; otherwise the samples of the stage before serve again.
+    replay: the draws of earlier rounds serve too, each with its judgement.
     one_step: a single gradient step, not a fit to the end.
     """
 
@@ -50,6 +52,7 @@ class Stage:
     begin: str = "previous"
     keep: str = "policy"
     redraw: bool = True
+    replay: bool = False
     one_step: bool = False
 
 
@@ -57,8 +60,8 @@ class Stage:
 class Plan:
     """What a round does: its stages in order, then the snapshots whose geometric mixture is the next policy.
 
-    The mixture's weights sum to one but may be negative: that extrapolates. Every snapshot starts as the reference,
-    and one kept in a round keeps its value until it is kept again; `NAME before` is what NAME was a round ago.
+    The mixture's weights sum to one but may be negative: that extrapolates. Every snapshot starts as the policy
+    does, and keeps its value until a stage keeps it anew; `NAME before` is what NAME was a round ago.
     """
 
     stages: tuple[Stage, ...] = (Stage(),)

@@ -131,6 +131,16 @@ class SampleBatch:
         """How often i is drawn from the law and j from the opponent's, [B, K, K], sums to 1 for each prompt."""
         return self._together(self.law, self.opponent)
 
+    @property
+    def won(self) -> Array:
+        """How often i and j are drawn and compared and i is preferred, [B, K, K].
+
+        Sums to 1 for each prompt, or to less where the judge gave no answer (both orders 0).
+        """
+        drawn = self.against
+        both = drawn + array_namespace(drawn).permute_dims(drawn, (0, 2, 1))
+        return both * self.known("preference")
+
     def others(self, values: Array) -> Array:
         """Mean of values [B, K] over the draws of the law other than i itself (its leave-one-out mean), [B, K]."""
         return self._over(self.law, values[:, None, :])
@@ -139,6 +149,11 @@ class SampleBatch:
     def win_rate(self) -> Array:
         """Chance that i is preferred to a draw of the opponent other than itself, [B, K]."""
         return self._over(self.opponent, self.known("preference"))
+
+    @property
+    def mean_preference(self) -> Array:
+        """Chance that i is preferred to a draw of the opponent, itself among them, [B, K]."""
+        return array_namespace(self.logp).sum(self.opponent[:, None, :] * self.known("preference"), axis=2)
 
     def mean(self, losses: Array) -> Array:
         """Weighted mean of losses [B], a scalar."""

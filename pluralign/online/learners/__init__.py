@@ -8,8 +8,23 @@
 from pluralign.errors import OptionError
 from pluralign.online.learner import Learner
 from pluralign.online.learners.direct import direct, preferences
+from pluralign.online.learners.games import accelerated, dno, egpo, inpo, nash_md, online_ipo, onpo, spo, sppo
 
-__all__ = ["catalogue", "direct", "find", "preferences"]
+__all__ = [
+    "accelerated",
+    "catalogue",
+    "direct",
+    "dno",
+    "egpo",
+    "find",
+    "inpo",
+    "nash_md",
+    "online_ipo",
+    "onpo",
+    "preferences",
+    "spo",
+    "sppo",
+]
 
 
 def catalogue() -> dict[str, Learner]:

@@ -86,8 +86,7 @@ def as_pairs(batch: SampleBatch, anchors: Anchors) -> tuple[PolicyBatch, Array]:
         wide = values[:, :, None] + 0 * values[:, None, :], values[:, None, :] + 0 * values[:, :, None]
         return xp.stack([xp.reshape(side, (rows * k * k, *values.shape[2:])) for side in wide], axis=1)
 
-    drawn = batch.against
-    shares = (drawn + xp.permute_dims(drawn, (0, 2, 1))) * batch.known("preference")
+    shares = batch.won
     weight = shares if batch.weight is None else batch.weight[:, None, None] * shares
     tokens = batch.tokens
     sides = both(0 * batch.law)

@@ -1,0 +1,74 @@
+"""A learner in a world: every response there is, every law exact, every round carried out as its plan says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+
+from pluralign.lab.solve import one_thread
+from pluralign.lab.table import Laws, Logits, Table
+from pluralign.lab.worlds import Array, World
+from pluralign.online.learner import Learner
+from pluralign.online.learners import find
+
+
+def play(
+    learner: Learner | str,
+    world: World,
+    *,
+    rounds: int,
+    learning_rate: float = 0.1,
+    natural: bool = False,
+    group: int | None = None,
+    start: ArrayLike | None = None,
+    laws: Mapping[str, ArrayLike] | None = None,
+    extra: Callable[[Array], Mapping[str, Any]] | None = None,
+    **options: Any,
+) -> Array:
+    """The policies of all rounds, [rounds + 1, P, R], each stage of the learner's plan carried out to the end.
+
+    A fit finds the minimum of the loss; a plan of gradient steps takes one of `learning_rate` a round, `natural` along
+    the natural gradient, so that tables move as if every response had a step size of its own. group: draws a prompt,
+    every group of so many enumerated with its chance; left out, infinitely many. start: the policy to begin with,
+    [P, R] (the reference by default). laws: by name, [P, R], those that are no snapshot's, such as `data`; `draws`
+    replaces the law that responses are drawn from. extra: further columns of the batch, for the policy of the round.
+    options: those of the learner. Raises `NoOptimum` where a fit finds no minimum.
+
+    >>> from pluralign.lab.games import game
+    >>> play("inpo", game(), rounds=2, tau=0.1, eta=0.5)[-1].round(3)
+    array([[0.723, 0.127, 0.15 ]])
+    """
+    one = find(learner) if isinstance(learner, str) else learner
+    plan, table = one.plan(**options), Table(world, laws or {}, group)
+    began = table.reference if start is None else table.logits(start)
+    kept: dict[str, Logits] = {"reference": table.reference, "previous": began}
+    for name in {"policy"} | {name for stage in plan.stages for name in (stage.keep, stage.begin)}:
+        kept.setdefault(name, began)
+    found, drawn = [table.policy(began)], list[Laws]()
+
+    def loss(theta: Logits, *, snapshots: Mapping[str, Logits], laws: list[Laws], columns: Any) -> torch.Tensor:
+        batch = table.batch(theta, snapshots, laws, columns)
+        mean: torch.Tensor = batch.mean(one(batch, **options))
+        return mean
+
+    with one_thread():
+        for _ in range(rounds):
+            before = {f"{name} before": value for name, value in kept.items()}
+            columns = {} if extra is None else dict(extra(found[-1]))
+            for stage in plan.stages:
+                if stage.redraw:
+                    drawn = [*(drawn if stage.replay else ()), table.laws(stage, kept)]
+                now = partial(loss, snapshots=dict(kept), laws=drawn, columns=columns)
+                begin = kept[stage.begin]
+                if stage.one_step:
+                    kept[stage.keep] = table.step(now, begin, learning_rate, natural=natural)
+                else:
+                    kept[stage.keep] = table.fit(now, begin, one.name)
+            kept["previous"] = table.mixed(plan.deploy, kept | before)
+            found.append(table.policy(kept["previous"]))
+    return np.array(found)
