@@ -1,6 +1,19 @@
 """Score = a network over text or features; population = whose preference. Everything here imports torch."""
 
 from pluralign.models.answers import Answers
+from pluralign.models.decisions import (
+    MaxMin,
+    conjunction,
+    level,
+    log_good,
+    lottery,
+    lower_bound,
+    maxmin,
+    pessimistic,
+    standing,
+    verdicts,
+    welfare,
+)
 from pluralign.models.features import Features
 from pluralign.models.fitting import Plurality, fit
 from pluralign.models.localise import Localised, dirichlet, localise
@@ -17,6 +30,7 @@ __all__ = [
     "IdealPoint",
     "Localised",
     "LowRank",
+    "MaxMin",
     "MeanVariance",
     "MixtureModel",
     "Plurality",
@@ -24,7 +38,17 @@ __all__ = [
     "Reward",
     "Score",
     "TwoTower",
+    "conjunction",
     "dirichlet",
     "fit",
+    "level",
     "localise",
+    "log_good",
+    "lottery",
+    "lower_bound",
+    "maxmin",
+    "pessimistic",
+    "standing",
+    "verdicts",
+    "welfare",
 ]

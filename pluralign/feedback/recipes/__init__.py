@@ -10,6 +10,7 @@ from pluralign.feedback.recipes.edits import rise, wrong_number
 from pluralign.feedback.recipes.explanation import rationale
 from pluralign.feedback.recipes.phrases import degraded, key_phrases
 from pluralign.feedback.recipes.selection import selective_dpo
+from pluralign.feedback.recipes.steering import name_groups, relabel, weigh_people
 from pluralign.feedback.recipes.weights import bco_match, crpo, ddpo, deviation_weights, sem_dpo, words
 
 __all__ = [
@@ -22,11 +23,14 @@ __all__ = [
     "deviation_weights",
     "key_phrases",
     "mapl",
+    "name_groups",
     "ra_dpo",
     "rationale",
+    "relabel",
     "rise",
     "selective_dpo",
     "sem_dpo",
+    "weigh_people",
     "words",
     "wrong_number",
 ]
