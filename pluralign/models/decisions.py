@@ -58,7 +58,7 @@ def welfare(values: ArrayLike, power: float = 1.0, shares: ArrayLike | None = No
         return np.asarray(np.where(s > 0, v, np.inf).min(-1))
     with np.errstate(divide="ignore"):
         logs = np.where(s > 0, np.log(v), 0.0)
-    if power == 0:
+    if abs(power) < 1e-8:  # a power nearer to zero leaves rounding alone
         return np.asarray(np.exp((s * logs).sum(-1)))
     with np.errstate(over="ignore"):
         return np.asarray(np.exp(logsumexp(power * logs, axis=-1, b=s) / power))
