@@ -16,6 +16,7 @@ from pluralign.likelihoods.pairwise import (
     logistic,
     rao_kupper,
     savage,
+    smooth_hinge,
     squared,
     squared_hinge,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "rao_kupper",
     "savage",
     "sigmoid",
+    "smooth_hinge",
     "squared",
     "squared_hinge",
 ]

@@ -55,6 +55,20 @@ def squared_hinge(z: Array, margin: float = 1.0) -> Array:
     return hinge(z, margin) ** 2
 
 
+def smooth_hinge(z: Array, margin: float = 1.0, width: float = 5.0) -> Array:
+    """The hinge with its corner rounded, any shape: (margin - z)^2 / (2 width) where 0 <= margin - z <= width.
+
+    Nothing above the margin, and a line of slope -1 once z is `width` below it. width -> 0: the hinge.
+
+    >>> import numpy as np
+    >>> smooth_hinge(np.array([2.0, 0.0, -9.0]))
+    array([0. , 0.1, 7.5])
+    """
+    xp = array_namespace(z)
+    gap = hinge(z, margin)
+    return xp.where(gap <= width, gap**2 / (2 * width), gap - width / 2)
+
+
 def exponential(z: Array) -> Array:
     """exp(-z), any shape: boosting's loss.
 

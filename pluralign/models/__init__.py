@@ -17,9 +17,11 @@ from pluralign.models.decisions import (
 from pluralign.models.features import Features
 from pluralign.models.fitting import Plurality, fit
 from pluralign.models.localise import Localised, dirichlet, localise
-from pluralign.models.mixture import MixtureModel
+from pluralign.models.mixture import MixedRewards, MixtureModel
 from pluralign.models.pairs import GeneralPreference, MeanVariance
+from pluralign.models.population import Population
 from pluralign.models.preference_model import PreferenceModel
+from pluralign.models.questions import Question, gains
 from pluralign.models.reward import Reward
 from pluralign.models.scores import IdealPoint, LowRank, Score, TwoTower
 
@@ -32,15 +34,19 @@ __all__ = [
     "LowRank",
     "MaxMin",
     "MeanVariance",
+    "MixedRewards",
     "MixtureModel",
     "Plurality",
+    "Population",
     "PreferenceModel",
+    "Question",
     "Reward",
     "Score",
     "TwoTower",
     "conjunction",
     "dirichlet",
     "fit",
+    "gains",
     "level",
     "localise",
     "log_good",

@@ -15,11 +15,9 @@ from pluralign.errors import FeedbackError, OptionError
 from pluralign.intervals import clustered_t
 from pluralign.models.answers import Answers
 from pluralign.models.features import CACHE, Encoder, Features
-from pluralign.models.preference_model import PreferenceModel
-from pluralign.models.scores import IdealPoint, LowRank, Score, TwoTower
+from pluralign.models.kinds import KINDS, READ_PROMPTS, build
+from pluralign.models.population import Population
 
-POPULATIONS: dict[str, type[Score]] = {"ideal-point": IdealPoint, "two-tower": TwoTower, "low-rank": LowRank}
-TRAINING = {"loss", "epochs", "batch", "lr", "weight_decay", "balance", "restarts", "seed"}
 SHARES = (0.7, 0.85)
 """Of each person's answers: up to the first is fitted, up to the second chooses K, the rest measures the gain."""
 ONE_ERROR = 0.6827
@@ -71,15 +69,18 @@ def fit(
     null: int = 19,
     cache: str | Path | None = CACHE,
     **options: Any,
-) -> PreferenceModel:
-    """Learn what people prefer, as a few prototypical tastes and everybody's weights on them.
+) -> Population:
+    """Learn what people prefer: whose preference each answer is, and what those preferences are.
 
-    feedback: whatever `pluralign.read` takes, or `Answers`. population: "ideal-point" (PAL-A), "two-tower" (PAL-B,
-    which reads prompts and responses apart) or "low-rank" (LoRe). groups: K, or several to choose from, by the log-loss
-    of answers held out of every person's. encoder, cache: see `Features`. null: how often names are dealt anew among
-    the answers to see what gain chance would give; 0 for never. options: of the score (`IdealPoint`, `TwoTower`,
-    `LowRank`) and of training (`PreferenceModel`). By default an ideal point has a linear projector to at most 16
-    dimensions and squared distances, with which new people are localised exactly.
+    feedback: whatever `pluralign.read` takes, or `Answers`. population: one of those below. groups: K, or several to
+    choose from, by the log-loss of answers held out of every person's. encoder, cache: see `Features`. null: how often
+    names are dealt anew among the answers to see what gain chance would give; 0 for never. options: of the population.
+
+    - "ideal-point": `PreferenceModel` of `IdealPoint` (PAL-A), by default with a linear projector to at most 16
+      dimensions and squared distances, with which new people are localised exactly;
+    - "two-tower": of `TwoTower` (PAL-B), which reads prompts and responses apart;
+    - "low-rank": of `LowRank` (LoRe);
+    - "mixture": `MixtureModel`, by EM (MaxMin with `hard=True`).
 
     The model is fitted to all answers once K is known. `plurality_` says what was measured on the way; it is None for
     one K = 1, or where nobody answered often enough to hold anything out.
@@ -93,15 +94,15 @@ def fit(
     >>> model.plurality_.chosen, int(model.score("", ["long", "ss"], "ben").argmax())
     (2, 1)
     """
-    if population not in POPULATIONS:
-        raise OptionError(f"population {population!r} is not one of {', '.join(POPULATIONS)}")
+    if population not in KINDS:
+        raise OptionError(f"population {population!r} is not one of {', '.join(KINDS)}")
     tried = sorted({groups} if isinstance(groups, int) else {int(k) for k in groups})
     if not tried or tried[0] < 1:
         raise OptionError("groups is a number from 1 on, or several, such as range(1, 5)")
     if isinstance(feedback, Answers):
         features, answers = None, feedback
     else:
-        features = Features(encoder, apart=population == "two-tower", cache=cache)
+        features = Features(encoder, apart=population in READ_PROMPTS, cache=cache)
         answers = features.answers(feedback)
     if tried != [1] and len(answers.people) == 1:
         raise FeedbackError(
@@ -109,27 +110,9 @@ def fit(
             "who answered (--columns annotator=...), or give groups 1"
         )
     plurality = None if tried == [1] else _plurality(answers, population, tried, null, options)
-    model = _model(answers, population, tried[0] if plurality is None else plurality.chosen, options).fit(answers)
+    model = build(answers, population, tried[0] if plurality is None else plurality.chosen, options).fit(answers)
     model.features, model.plurality_ = features, plurality
     return model
-
-
-def _model(answers: Answers, population: str, k: int, options: dict[str, Any]) -> PreferenceModel:
-    size = answers.items.shape[1]
-    of_score: dict[str, Any] = {}
-    if population == "ideal-point":
-        of_score = {"distance": "squared", "projector": "linear", "width": min(size, 16)}
-    elif population == "two-tower":
-        if answers.prompts is None:
-            raise OptionError("two towers read prompts; give feedback with prompts, or Answers with their features")
-        of_score = {"prompt_features": answers.prompts.shape[1], "width": min(size, 64)}
-    of_score |= {name: value for name, value in options.items() if name not in TRAINING}
-    training = {"epochs": 40, "batch": 512, **{name: options[name] for name in TRAINING & set(options)}}
-    try:
-        score = POPULATIONS[population](size, k, **of_score)
-    except TypeError as error:
-        raise OptionError(f"population {population!r}: {str(error).partition('() ')[2]}") from None
-    return PreferenceModel(score, **training)
 
 
 def _plurality(
@@ -146,7 +129,7 @@ def _plurality(
     with_one = sorted({1, *tried})
 
     def losses(k: int, rows: Answers) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        model = _model(rows, population, k, options).fit(rows.take(np.flatnonzero(part == 0)))
+        model = build(rows, population, k, options).fit(rows.take(np.flatnonzero(part == 0)))
         choose, measure = (model.log_losses(rows.take(np.flatnonzero(part == which))) for which in (1, 2))
         return choose, measure
 

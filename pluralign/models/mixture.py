@@ -2,26 +2,60 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.special import expit, log_softmax, logsumexp
+from torch import Tensor
 
 from pluralign.errors import OptionError
 from pluralign.models.answers import Answers
+from pluralign.models.localise import Localised
+from pluralign.models.population import Population
+from pluralign.models.scores import LowRank, Score
 
 Array = NDArray[np.float64]
 
 
-class MixtureModel:
+def mixed(margins: Tensor, weights: Tensor) -> Tensor:
+    """[...]: log odds where the chance of left is the mean, by weights [..., K], of those at margins [..., K].
+
+    >>> mixed(torch.tensor([2.0, -2.0]), torch.tensor([0.5, 0.5])).round(decimals=6).abs().item()
+    0.0
+    """
+    shares = weights.log()
+    left = torch.logsumexp(shares + torch.nn.functional.logsigmoid(margins), -1)
+    return left - torch.logsumexp(shares + torch.nn.functional.logsigmoid(-margins), -1)
+
+
+class MixedRewards(LowRank):
+    """K rewards linear in the features, of which a person has one, not known which: chances are mixed, not rewards.
+
+    features: D. groups: K. The score is the mean reward over the groups, whose differences are the margins of somebody
+    of one group.
+
+    >>> MixedRewards(2, 3).margin(torch.ones(2), torch.ones(2), torch.full((3,), 1 / 3)).item()
+    0.0
+    """
+
+    linear = False
+
+    def margin(self, left: Tensor, right: Tensor, weights: Tensor, prompts: Tensor | None = None) -> Tensor:
+        """Log odds of left, [...]."""
+        return mixed(self.prototypes(left, right, prompts), weights)
+
+
+class MixtureModel(Population):
     """A mixture of K logistic rewards, linear in the features; everybody belongs to one group, not known which.
 
     groups: K. hard: everybody counts for their likeliest group alone (MaxMin-RLHF) instead of for each by its chance.
     ridge: half of it times the squared coefficients is added to each group's loss, so that a fit always exists.
     restarts: searches from other starts, the best kept. tolerance: nats of gain below which the search stops.
 
-    After `fit`: `people_`, `weights_` [N, K] (chances of each group), `shares_` [K], `coefficients_` [K, D], `path_`
+    The weights of a person are their chances of each group, and chances of an answer are mixed by them. After `fit`
+    also `shares_` [K], `coefficients_` [K, D] and, until saved, `path_`
     (the penalised log-likelihood, or for hard assignment that of the likeliest groups, which never falls).
 
     Chakraborty et al. 2024 (MaxMin-RLHF). Raises `OptionError`.
@@ -30,6 +64,10 @@ class MixtureModel:
     >>> MixtureModel(2).fit(answers).weights_.max(1).round(2).tolist()
     [1.0, 1.0]
     """
+
+    kept: ClassVar[tuple[str, ...]] = ("shares_",)
+    shares_: Array
+    path_: list[float]
 
     def __init__(
         self,
@@ -44,71 +82,73 @@ class MixtureModel:
     ) -> None:
         if groups < 1 or restarts < 1 or ridge <= 0:
             raise OptionError("groups and restarts are at least 1, and ridge is above zero")
-        self.groups, self.hard, self.ridge, self.restarts = groups, hard, ridge, restarts
+        self.k, self.hard, self.ridge, self.restarts = groups, hard, ridge, restarts
         self.tolerance, self.most, self.seed = tolerance, most, seed
+        self.settings = {"groups": groups, "hard": hard, "ridge": ridge, "restarts": restarts}
+        self.settings |= {"tolerance": tolerance, "most": most, "seed": seed}
 
-    def fit(self, answers: Answers) -> MixtureModel:
+    def fit(self, answers: Answers) -> Self:
         """Fit shares, coefficients and everybody's chances."""
         random = np.random.default_rng(self.seed)
-        starts = 1 if self.groups == 1 else self.restarts
+        starts = 1 if self.k == 1 else self.restarts
         found = [self._climb(answers, random) for _ in range(starts)]
-        self.coefficients_, self.shares_, self.path_ = max(found, key=lambda each: each[2][-1])
+        coefficients, self.shares_, self.path_ = max(found, key=lambda each: each[2][-1])
+        self.scorer: Score = MixedRewards(coefficients.shape[1], self.k)
+        self.scorer.directions.data = torch.as_tensor(coefficients, dtype=torch.float32)
+        self.scorer.requires_grad_(False)
         self.people_ = answers.people
-        self.weights_ = self.localise(answers)
+        self._weights = torch.as_tensor(self.localise(answers).weights, dtype=torch.float32)
+        self.loss_ = self.log_loss(answers)
         return self
+
+    @property
+    def coefficients_(self) -> Array:
+        """[K, D]: each group's reward."""
+        return np.asarray(self.scorer.state_dict()["directions"].double().numpy())
 
     def _climb(self, answers: Answers, random: np.random.Generator) -> tuple[Array, Array, list[float]]:
         x, y, person, count = _design(answers)
-        belongs = random.dirichlet(np.ones(self.groups), len(answers.people))
+        belongs = random.dirichlet(np.ones(self.k), len(answers.people))
         if self.hard:
-            belongs = np.eye(self.groups)[belongs.argmax(1)]
-        coefficients, path = np.zeros((self.groups, x.shape[1])), [-np.inf]
+            belongs = np.eye(self.k)[belongs.argmax(1)]
+        coefficients, path = np.zeros((self.k, x.shape[1])), [-np.inf]
         for _ in range(self.most):
             shares = np.maximum(belongs.mean(0), 1e-300)
             coefficients = np.stack(
-                [_logistic(x, y, count * belongs[person, k], self.ridge, coefficients[k]) for k in range(self.groups)]
+                [_logistic(x, y, count * belongs[person, k], self.ridge, coefficients[k]) for k in range(self.k)]
             )
             # Hard assignment does not ask how large a group is (classification without shares).
-            prior = np.zeros(self.groups) if self.hard else np.log(shares)
+            prior = np.zeros(self.k) if self.hard else np.log(shares)
             joint = prior + _of_people(x, y, count, person, len(answers.people), coefficients)
             belongs = np.exp(log_softmax(joint, axis=1))
             total = joint.max(1).sum() if self.hard else logsumexp(joint, axis=1).sum()
             if self.hard:
-                belongs = np.eye(self.groups)[joint.argmax(1)]
+                belongs = np.eye(self.k)[joint.argmax(1)]
             path.append(float(total) - self.ridge / 2 * float((coefficients**2).sum()))
             if path[-1] - path[-2] < self.tolerance:
                 break
         return coefficients, np.maximum(belongs.mean(0), 1e-300), path[1:]
 
-    def localise(self, answers: Answers) -> Array:
-        """[N, K]: chances of each group for people with these answers; the shares for who gave none."""
+    def localise(self, answers: Any) -> Localised:
+        """Chances of each group for people with these answers; the shares for who gave none."""
+        answers = self.read(answers)
         x, y, person, count = _design(answers)
         said = _of_people(x, y, count, person, len(answers.people), self.coefficients_)
-        return np.asarray(np.exp(log_softmax(np.log(self.shares_) + said, axis=1)))
+        chance = np.exp(log_softmax(np.log(self.shares_) + said, axis=1))
+        # Who belongs to one group and not to the others: a multinomial draw of one.
+        spread = chance[:, :, None] * (np.eye(self.k) - chance[:, None, :])
+        return Localised(chance, spread, np.zeros(len(chance)))
 
-    def predict_proba(self, answers: Answers, weights: Any = None) -> Array:
-        """[n]: the chance that left is preferred, over the groups; weights: [N, K] or [K], instead of the people's."""
-        x, _, person, _ = _design(answers)
-        if weights is None:
-            place = {name: i for i, name in enumerate(self.people_)}
-            rows = [self.weights_[place[name]] if name in place else self.shares_ for name in answers.people]
-            weights = np.stack(rows)
-        table = np.broadcast_to(np.asarray(weights, dtype=np.float64), (len(answers.people), self.groups))
-        return np.asarray((table[person] * expit(x @ self.coefficients_.T)).sum(1))
+    def sample_people(self, n: int, seed: int = 0) -> Array:
+        """[n, K]: each of one group, as often as its share."""
+        drawn = np.random.default_rng(seed).choice(self.k, size=n, p=self.shares_ / self.shares_.sum())
+        return np.asarray(np.eye(self.k)[drawn])
 
-    def accuracy(self, answers: Answers, weights: Any = None) -> float:
-        """Share of answers whose preferred side is likelier; equal chances count one half, ties are left out."""
-        said = answers.probability.double().numpy()
-        told = said != 0.5
-        sign = np.sign(self.predict_proba(answers, weights) - 0.5) * np.sign(said - 0.5)
-        return float(np.average((sign[told] + 1) / 2, weights=answers.weight.numpy()[told]))
+    def _mean(self) -> Tensor:
+        return torch.as_tensor(self.shares_ / self.shares_.sum(), dtype=torch.float32)
 
-    def log_loss(self, answers: Answers, weights: Any = None) -> float:
-        """Mean negative log-likelihood of the answers, nats."""
-        p, y = self.predict_proba(answers, weights), answers.probability.double().numpy()
-        tiny = np.finfo(np.float64).tiny
-        each = -(y * np.log(np.maximum(p, tiny)) + (1 - y) * np.log(np.maximum(1 - p, tiny)))
-        return float(np.average(each, weights=answers.weight.numpy()))
+    def _prior(self) -> tuple[Array, Array]:
+        return np.eye(self.k), np.log(self.shares_ / self.shares_.sum())
 
 
 def _design(answers: Answers) -> tuple[Array, Array, NDArray[np.int64], Array]:

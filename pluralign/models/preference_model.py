@@ -4,44 +4,44 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
-import polars as pl
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pluralign.errors import OptionError
-from pluralign.likelihoods import expected, hinge, logistic, sigmoid
-from pluralign.models import saving
+from pluralign.errors import FeedbackError, OptionError
+from pluralign.likelihoods import davidson, expected, hinge, logistic, smooth_hinge
 from pluralign.models.answers import Answers
-from pluralign.models.features import Features
 from pluralign.models.localise import Localised, dirichlet, localise
-from pluralign.models.reward import Reward
+from pluralign.models.population import Population
 from pluralign.models.scores import Score
-
-if TYPE_CHECKING:
-    from pluralign.models.fitting import Plurality
 
 Array = NDArray[np.float64]
 Loss = Callable[[Tensor], Tensor]
+LOSSES: dict[str, Loss] = {"logistic": logistic, "hinge": hinge, "smooth-hinge": smooth_hinge}
+TRAINING = (
+    *("loss", "epochs", "batch", "lr", "weight_decay"),
+    *("norm_penalty", "norm_bound", "balance", "restarts", "seed"),
+)
+"""Arguments of a `PreferenceModel` apart from its score."""
+FEW = 20
+"""Answers of a new person below which the people seen are the better prior (docs/populations.md)."""
 
 
-class PreferenceModel:
+class PreferenceModel(Population):
     """A score over K prototypes, and of every person the weights on them (on the simplex).
 
-    score: a `Score`, `IdealPoint` (PAL-A), `TwoTower` (PAL-B) or `LowRank` (LoRe). loss: of a pair's margin, "logistic"
-    or "hinge". epochs, batch: passes over the answers and how many a step reads. lr: Adam's step, which falls to zero
-    along a cosine; weight_decay: of the score's matrices. balance: every person counts alike, however much they said.
-    restarts: searches from other starts, of which the one with the lowest training loss is kept.
+    score: a `Score`, `IdealPoint` (PAL-A), `TwoTower` (PAL-B) or `LowRank` (LoRe). loss: of a pair's margin,
+    "logistic", "hinge", "smooth-hinge", or "davidson", which learns how likely ties are, `log_nu_`, and without which a
+    tie counts as half a win. epochs, batch: passes over the answers and how many a step reads. lr: Adam's step, which
+    falls to zero along a cosine; weight_decay: of the score's matrices. norm_penalty: times the mean, over the answers,
+    of how far what the person wishes for lies beyond norm_bound, is added to the loss. balance: every person counts
+    alike, however much they said. restarts: searches from other starts, of which the one with the lowest training loss
+    is kept.
 
-    features: what reads feedback (`pluralign.fit` sets it). plurality_: held-out losses by groups (so does it).
-
-    After `fit`: `people_`, `weights_` [N, K], `loss_` (mean over the answers, nats for the logistic loss).
-
-    Chen et al. 2024 (PAL). Raises `OptionError` and `FeedbackError`.
+    Chen et al. 2024 (PAL); Davidson 1970. Raises `OptionError` and `FeedbackError`.
 
     >>> likes = torch.tensor([[0.0], [1.0], [2.0], [3.0]] * 10)
     >>> answers = Answers.of(likes, likes.flip(0), [1.0, 1.0, 0.0, 0.0] * 10)
@@ -50,6 +50,8 @@ class PreferenceModel:
     >>> model.accuracy(answers)
     1.0
     """
+
+    kept: ClassVar[tuple[str, ...]] = ("log_nu_",)
 
     def __init__(
         self,
@@ -60,37 +62,46 @@ class PreferenceModel:
         batch: int = 1024,
         lr: float = 0.02,
         weight_decay: float = 0.0,
+        norm_penalty: float = 0.0,
+        norm_bound: float = 23.0,
         balance: bool = False,
         restarts: int = 1,
         seed: int = 0,
     ) -> None:
-        if loss not in ("logistic", "hinge"):
-            raise OptionError(f"loss {loss!r} is not one of logistic, hinge")
+        if loss != "davidson" and loss not in LOSSES:
+            raise OptionError(f"loss {loss!r} is not one of {', '.join(LOSSES)}, davidson")
         self.scorer, self.loss, self.epochs, self.batch = score, loss, epochs, batch
         self.lr, self.weight_decay, self.balance = lr, weight_decay, balance
+        self.norm_penalty, self.norm_bound = norm_penalty, norm_bound
         self.restarts, self.seed = restarts, seed
-        self.features: Features | None = None
-        self.plurality_: Plurality | None = None
+        self.settings = {name: getattr(self, name) for name in TRAINING}
+        self.log_nu_ = np.array(-np.inf)
 
-    def fit(self, answers: Answers) -> PreferenceModel:
+    def fit(self, answers: Answers) -> Self:
         """Fit the score and everybody's weights."""
         if self.restarts < 1 or self.epochs < 1 or self.batch < 1:
             raise OptionError("epochs, batch and restarts are at least 1")
-        found: list[tuple[float, int, Score, Tensor]] = []
+        if self.loss == "davidson" and len(np.unique(answers.probability.numpy() == 0.5)) < 2:
+            raise FeedbackError("loss davidson needs ties and answers that are none; use logistic here")
+        found: list[tuple[float, int, Score, Tensor, Tensor]] = []
         for start in range(self.restarts):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(self.seed + start)
                 score = copy.deepcopy(self.scorer).requires_grad_(True).apply(_begin_again)
                 logits = nn.Parameter(torch.randn(len(answers.people), score.groups))
-                self._descend(answers, score, logits)
+                log_nu = nn.Parameter(torch.zeros(()))
+                self._descend(answers, score, logits, log_nu)
             weights = torch.softmax(logits.detach(), -1)
-            found.append((self._mean_loss(answers, score, weights), start, score, weights))
-        self.loss_, _, self.scorer, self._weights = min(found, key=lambda each: each[:2])
+            loss = self._mean_loss(answers, score, weights, log_nu.detach())
+            found.append((loss, start, score, weights, log_nu.detach()))
+        self.loss_, _, self.scorer, self._weights, nu = min(found, key=lambda each: each[:2])
         self.scorer.requires_grad_(False)
+        if self.loss == "davidson":
+            self.log_nu_ = np.array(float(nu))
         self.people_ = answers.people
         return self
 
-    def _descend(self, answers: Answers, score: Score, logits: nn.Parameter) -> None:
+    def _descend(self, answers: Answers, score: Score, logits: nn.Parameter, log_nu: nn.Parameter) -> None:
         count = answers.weight / answers.weight.mean()
         if self.balance:
             count = count / answers.sizes[answers.person]
@@ -99,7 +110,7 @@ class PreferenceModel:
         rest = [p for p in score.parameters() if p.ndim <= 1]
         groups: list[dict[str, Any]] = [
             {"params": decayed, "weight_decay": self.weight_decay},
-            {"params": [*rest, logits]},
+            {"params": [*rest, logits, log_nu]},
         ]
         optimizer = torch.optim.Adam(groups, lr=self.lr)
         n, size = len(answers), min(self.batch, len(answers))
@@ -108,141 +119,59 @@ class PreferenceModel:
         for _ in range(self.epochs):
             for at in torch.randperm(n).split(size):
                 rows = answers.take(at)
-                losses = self._losses(rows, score, torch.softmax(logits[rows.person], -1))
+                weights = torch.softmax(logits[rows.person], -1)
+                loss = (count[at] * self._losses(rows, score, weights, log_nu)).mean()
+                if self.norm_penalty:
+                    beyond = score.wish(weights, rows.prompt_features).norm(dim=-1) - self.norm_bound
+                    loss = loss + self.norm_penalty * beyond.clamp(min=0).mean()
                 optimizer.zero_grad(set_to_none=True)
-                (count[at] * losses).mean().backward()
+                loss.backward()
                 optimizer.step()
                 falling.step()
 
-    def _losses(self, rows: Answers, score: Score, weights: Tensor) -> Tensor:
+    def _losses(self, rows: Answers, score: Score, weights: Tensor, log_nu: Tensor) -> Tensor:
         margin = score.margin(*rows.features, weights, rows.prompt_features)
-        of: Loss = logistic if self.loss == "logistic" else hinge
-        losses: Tensor = expected(of(margin), of(-margin), rows.probability)
+        losses: Tensor
+        if self.loss == "davidson":
+            losses = _three(margin, rows.probability, log_nu)
+        else:
+            of = LOSSES[self.loss]
+            losses = expected(of(margin), of(-margin), rows.probability)
         return losses
 
+    def _said(self, margins: Array, probability: Array) -> Array:
+        if self.loss == "davidson":
+            return np.asarray(_three(margins, probability, float(self.log_nu_)))
+        return super()._said(margins, probability)
+
+    def _outcomes(self, margins: Array) -> Array:
+        if self.loss != "davidson":
+            return super()._outcomes(margins)
+        log_nu = float(self.log_nu_)
+        each = davidson(margins, 0.0, log_nu), davidson(margins, 1.0, log_nu), davidson(-margins, 0.0, log_nu)
+        return np.asarray(np.exp(-np.stack(each, axis=-1)))
+
     @torch.no_grad()
-    def _mean_loss(self, answers: Answers, score: Score, weights: Tensor) -> float:
+    def _mean_loss(self, answers: Answers, score: Score, weights: Tensor, log_nu: Tensor) -> float:
         total = 0.0
         for at in torch.arange(len(answers)).split(65536):
             rows = answers.take(at)
-            total += float((rows.weight * self._losses(rows, score, weights[rows.person])).sum())
+            total += float((rows.weight * self._losses(rows, score, weights[rows.person], log_nu)).sum())
         return total / float(answers.weight.sum())
 
-    def read(self, data: Any) -> Answers:
-        """Comparisons in any feedback, as this model's features say them."""
-        if isinstance(data, Answers):
-            return data
-        if self.features is None:
-            raise OptionError("this model was fitted to vectors; give Answers, or fit feedback by pluralign.fit")
-        return self.features.answers(data)
-
-    def _of(self, people: Sequence[str]) -> Tensor:
-        """[N, K]: the weights of these people, everybody's mean for those not seen."""
-        if tuple(people) == self.people_:
-            return self._weights
-        place = {name: i for i, name in enumerate(self.people_)}
-        mean = self._weights.mean(0)
-        return torch.stack([self._weights[place[name]] if name in place else mean for name in people])
-
-    def weights(self, annotator: str) -> Array:
-        """[K]: the weights of somebody seen in fitting. Raises `OptionError` for anybody else."""
-        if annotator not in self.people_:
-            raise OptionError(f"{annotator!r} did not answer when this was fitted; localise their answers first")
-        return np.asarray(self._of([annotator])[0].double().numpy())
-
-    def export(self, weights: Any = None) -> Reward:
-        """An ordinary reward: that of a person (a name), of weights [K], of a prototype (its number), or the mean."""
-        if weights is None:
-            one = self._weights.mean(0)
-        elif isinstance(weights, str):
-            one = self._of([weights])[0] if weights in self.people_ else torch.as_tensor(self.weights(weights))
-        elif isinstance(weights, int):
-            one = torch.eye(self.scorer.groups)[weights]
-        else:
-            one = torch.as_tensor(np.asarray(weights, dtype=np.float32))
-        return Reward(self.scorer, one, self.features)
-
-    def score(self, prompt: str, responses: Sequence[str], annotator: Any = None) -> Array:
-        """[n]: scores of responses to a prompt, for a person (a name, or weights [K]) or the mean."""
-        return self.export(annotator)(prompt, responses)
-
-    def groups(self) -> pl.DataFrame:
-        """A row a prototype: its share (mean weight), how many people it describes best, and those nearest to it."""
-        best = self._weights.argmax(1).numpy()
-        rows = []
-        for k, share in enumerate(self._weights.mean(0).tolist()):
-            nearest = self._weights[:, k].argsort(descending=True, stable=True)[:5].tolist()
-            typical = [self.people_[i] for i in nearest if best[i] == k]
-            rows.append({"group": k, "share": share, "people": int((best == k).sum()), "typical": typical})
-        return pl.DataFrame(rows, schema_overrides={"typical": pl.List(pl.String)})
-
-    def likes(self, prompt: str, responses: Sequence[str]) -> pl.DataFrame:
-        """Each prototype's scores of these responses, [n] rows of a table, less the prototype's mean."""
-        scores = {f"group {k}": self.export(k)(prompt, responses) for k in range(self.scorer.groups)}
-        return pl.DataFrame({"response": list(responses)} | {name: s - s.mean() for name, s in scores.items()})
-
-    def save(self, folder: str | Path) -> Path:
-        """Write to a folder that `PreferenceModel.load` reads."""
-        return saving.save(self, Path(folder))
-
-    @classmethod
-    def load(cls, folder: str | Path, encoder: Any = None) -> PreferenceModel:
-        """A saved model. encoder: the function that was given to `fit`, where it was one."""
-        return saving.load(Path(folder), encoder)
-
-    @property
-    def weights_(self) -> Array:
-        """[N, K]: everybody's weights, in the order of `people_`."""
-        return self._weights.double().numpy()
-
-    @torch.no_grad()
-    def margins(self, answers: Any, weights: Any = None) -> Array:
-        """[n]: score of left minus score of right, each person with their own weights, or with these, [N, K] or [K].
-
-        Somebody not seen in fitting has everybody's mean weights. answers: `Answers` or, after `pluralign.fit`,
-        whatever it reads.
-        """
-        answers = self.read(answers)
-        table = self._of(answers.people) if weights is None else torch.as_tensor(np.asarray(weights, dtype=np.float32))
-        table = table.expand(len(answers.people), -1) if table.ndim == 1 else table
-        out = []
-        for at in torch.arange(len(answers)).split(65536):
-            rows = answers.take(at)
-            left, right = rows.features
-            out.append(self.scorer.margin(left, right, table[rows.person], rows.prompt_features))
-        return torch.cat(out).double().numpy() if out else np.zeros(0)
-
-    def predict_proba(self, answers: Any, weights: Any = None) -> Array:
-        """[n]: the chance that left is preferred."""
-        return np.asarray(sigmoid(self.margins(answers, weights)))
-
-    def accuracy(self, answers: Any, weights: Any = None) -> float:
-        """Share of answers whose preferred side scores higher; equal scores count one half, ties are left out."""
-        answers = self.read(answers)
-        told = answers.probability.numpy() != 0.5
-        sign = np.sign(self.margins(answers, weights)) * np.sign(answers.probability.numpy() - 0.5)
-        return float(np.average((sign[told] + 1) / 2, weights=answers.weight.numpy()[told]))
-
-    def log_loss(self, answers: Any, weights: Any = None) -> float:
-        """Mean negative log-likelihood of the answers, nats."""
-        answers = self.read(answers)
-        return float(np.average(self.log_losses(answers, weights), weights=answers.weight.numpy()))
-
-    def log_losses(self, answers: Any, weights: Any = None) -> Array:
-        """[n]: negative log-likelihood of each answer, nats."""
-        answers = self.read(answers)
-        z = self.margins(answers, weights)
-        each: Array = expected(logistic(z), logistic(-z), answers.probability.double().numpy())
-        return each
-
-    def localise(self, answers: Any, *, prior: Literal["people"] | Sequence[float] | None = "people") -> Localised:
+    def localise(
+        self, answers: Any, *, prior: Literal["best", "people"] | Sequence[float] | None = "best"
+    ) -> Localised:
         """Weights of new people from their answers, with everything else as it is; all people of `answers` at once.
 
-        prior: "people", the Dirichlet distribution with the mean and spread of the weights seen; its parameters; or
-        None. Exact where the score's margins are linear in the weights, and otherwise on the margins of the
-        prototypes, then moved downhill on the score itself. From a handful of answers `alike` predicts better.
+        prior: "people", the Dirichlet distribution with the mean and spread of the weights seen; its parameters; None;
+        or "best", by which those with fewer than 20 answers are placed by `alike`, where the people seen are the prior,
+        and the others as with "people". Exact (but for `alike`, which searches nothing) where the score's margins are
+        linear in the weights, and otherwise on the margins of the prototypes, then moved downhill on the score itself.
         """
         answers = self.read(answers)
+        if prior == "best":
+            return self._best(answers)
         with torch.no_grad():
             left, right = answers.features
             each = self.scorer.prototypes(left, right, answers.prompt_features)
@@ -255,43 +184,43 @@ class PreferenceModel:
             weight=answers.weight.double().numpy(),
             prior=pull,
         )
-        return (
-            found if self.scorer.linear else self._downhill(answers, found, np.asarray(0.0 if pull is None else pull))
-        )
+        if self.scorer.linear and self.loss != "davidson":
+            return found
+        return self._downhill(answers, found, np.asarray(0.0 if pull is None else pull))
 
-    def alike(self, answers: Any) -> Localised:
-        """Weights of new people as the mean of those seen, each by how likely it makes the new person's answers.
-
-        The posterior mean where the people seen are the prior: it keeps their groups apart, which the one Dirichlet
-        distribution of `localise` does not, and so needs fewer answers. Covariances are the posterior's; every gap is
-        zero, for nothing is searched. Exact for every score; N margins are computed for each answer.
-        """
-        answers = self.read(answers)
-        people, person = len(answers.people), answers.person.numpy()
-        count = answers.weight.double().numpy()
-        seen = self.weights_
-        said = np.stack(
-            [np.bincount(person, count * -self.log_losses(answers, one), minlength=people) for one in seen], axis=1
-        )
-        chance = np.exp(said - said.max(1, keepdims=True))
-        chance /= chance.sum(1, keepdims=True)
-        mean = chance @ seen
-        second = np.einsum("un,nk,nl->ukl", chance, seen, seen)
-        return Localised(mean, second - mean[:, :, None] * mean[:, None, :], np.zeros(people))
+    def _best(self, answers: Answers) -> Localised:
+        few = (answers.sizes < FEW).numpy()
+        if few.all():
+            return self.alike(answers)
+        many = self.localise(answers, prior="people")
+        if few.any():
+            # Everybody keeps their place among the people, so that only answers are left out.
+            handful = self.alike(answers.take(torch.as_tensor(few)[answers.person]))
+            many.weights[few], many.covariance[few] = handful.weights[few], handful.covariance[few]
+            many.gap[few] = 0.0
+        return many
 
     def _downhill(self, answers: Answers, found: Localised, pull: Array) -> Localised:
         start = torch.log(torch.as_tensor(np.maximum(found.weights, 1e-6), dtype=torch.float32))
         logits = start.clone().requires_grad_(True)
         prior = torch.as_tensor(pull, dtype=torch.float32)
+        log_nu = torch.as_tensor(self.log_nu_, dtype=torch.float32)
         optimizer = torch.optim.Adam([logits], lr=0.05)
         for _ in range(200):
             logs = torch.log_softmax(logits, -1)
-            losses = self._losses(answers, self.scorer, logs.exp()[answers.person])
+            losses = self._losses(answers, self.scorer, logs.exp()[answers.person], log_nu)
             optimizer.zero_grad(set_to_none=True)
             ((answers.weight * losses).sum() - (prior * logs).sum()).backward()
             optimizer.step()
         weights = torch.softmax(logits.detach(), -1).double().numpy()
         return Localised(weights, found.covariance, np.full(len(weights), np.nan))
+
+
+def _three(margins: Any, probability: Any, log_nu: Any) -> Any:
+    """Davidson's negative log-likelihood where one half is a tie and any other chance is of which side is preferred."""
+    tie = (probability == 0.5) * 1.0
+    decided = expected(davidson(margins, 0.0, log_nu), davidson(-margins, 0.0, log_nu), probability)
+    return tie * davidson(margins, 1.0, log_nu) + (1 - tie) * decided
 
 
 def _begin_again(module: nn.Module) -> None:

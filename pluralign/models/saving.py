@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from safetensors.torch import load_file, save_file
 
 from pluralign.errors import FeedbackError, OptionError
@@ -15,18 +16,17 @@ from pluralign.feedback.storage import whole_file
 from pluralign.models.features import Features
 
 if TYPE_CHECKING:
-    from pluralign.models.preference_model import PreferenceModel
-
-TRAINING = ("loss", "epochs", "batch", "lr", "weight_decay", "balance", "restarts", "seed")
+    from pluralign.models.population import Population
 
 
-def save(model: PreferenceModel, folder: Path) -> Path:
-    """See `PreferenceModel.save`."""
+def save(model: Population, folder: Path) -> Path:
+    """See `Population.save`."""
     features = model.features
     about: dict[str, Any] = {
+        "population": type(model).__name__,
         "score": type(model.scorer).__name__,
         "settings": model.scorer.settings,
-        "training": {name: getattr(model, name) for name in TRAINING},
+        "training": model.settings,
         "training_loss": model.loss_,
         "people": list(model.people_),
         "plurality": None if model.plurality_ is None else asdict(model.plurality_),
@@ -41,6 +41,7 @@ def save(model: PreferenceModel, folder: Path) -> Path:
         },
     }
     tensors = {f"score.{name}": value.contiguous() for name, value in model.scorer.state_dict().items()}
+    tensors |= {f"kept.{name}": torch.as_tensor(np.array(getattr(model, name))) for name in model.kept}
     with whole_file(folder / "weights.safetensors") as temporary:
         save_file(tensors | {"people": model._weights.contiguous()}, temporary)
     with whole_file(folder / "model.json") as temporary:
@@ -48,18 +49,26 @@ def save(model: PreferenceModel, folder: Path) -> Path:
     return folder
 
 
-def load(folder: Path, encoder: Any = None) -> PreferenceModel:
-    """See `PreferenceModel.load`."""
+def load(folder: Path, encoder: Any = None) -> Population:
+    """See `Population.load`."""
     from pluralign import models
     from pluralign.models.fitting import Plurality
-    from pluralign.models.preference_model import PreferenceModel
 
     if not (folder / "model.json").is_file():
         raise FeedbackError(f"{folder}: holds no preference model (model.json is not there); name one saved by fit")
     about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    model = PreferenceModel(getattr(models, about["score"])(**about["settings"]), **about["training"])
+    kind = getattr(models, about.get("population", "PreferenceModel"))
+    score = getattr(models, about["score"])(**about["settings"])
+    # A preference model is given its score; the others make their own.
+    model: Population = (
+        kind(score, **about["training"]) if kind is models.PreferenceModel else kind(**about["training"])
+    )
+    model.scorer = score
     tensors = load_file(folder / "weights.safetensors")
     model._weights = tensors.pop("people")
+    for name in model.kept:
+        if (found := tensors.pop(f"kept.{name}", None)) is not None:
+            setattr(model, name, found.numpy())
     model.scorer.load_state_dict({name.removeprefix("score."): value for name, value in tensors.items()})
     model.scorer.requires_grad_(False)
     model.people_, model.loss_ = tuple(about["people"]), about["training_loss"]

@@ -58,11 +58,11 @@ def test_one_group_is_logistic_regression() -> None:
 def test_somebody_new_is_placed_by_their_answers() -> None:
     model = MixtureModel(2, restarts=3).fit(world(20)[0])
     answers, _, opposite = world(20, seed=0, each=20)
-    chances = model.localise(answers)
+    chances = model.localise(answers).weights
     assert chances.sum(1) == pytest.approx(1)
     group = chances.argmax(1) == model.weights_[-1].argmax()
     assert (group == opposite).mean() > 0.9
     nobody = Answers.of(np.zeros((0, 6)), np.zeros((0, 6)), [], [], people=["ann"])
-    assert model.localise(nobody)[0] == pytest.approx(model.shares_)
+    assert model.localise(nobody).weights[0] == pytest.approx(model.shares_)
     with pytest.raises(OptionError, match="at least 1"):
         MixtureModel(0)
