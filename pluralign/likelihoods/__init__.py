@@ -6,7 +6,15 @@ score of the other.
 """
 
 from pluralign.likelihoods.labels import debiased, expected
-from pluralign.likelihoods.lists import choice, lambda_weights, log_softmax, pair_sum, plackett_luce
+from pluralign.likelihoods.lists import (
+    choice,
+    lambda_weights,
+    log_softmax,
+    outside_option,
+    pair_sum,
+    plackett_luce,
+    rank_list,
+)
 from pluralign.likelihoods.numerics import log1mexp, log_odds, logsumexp, sigmoid
 from pluralign.likelihoods.pairwise import (
     box_cox,
@@ -35,8 +43,10 @@ __all__ = [
     "log_softmax",
     "logistic",
     "logsumexp",
+    "outside_option",
     "pair_sum",
     "plackett_luce",
+    "rank_list",
     "rao_kupper",
     "savage",
     "sigmoid",
