@@ -25,7 +25,7 @@ OBJECTIVES = ["simpo", "orpo", "ipo", "nca", "dpo + sft", "dpo", "cdpo", "r_dpo"
 SETTINGS: dict[str, Any] = {
     "model": "lab:small",
     "grid": "small",
-    "budget": "60m",
+    "budget": "200 steps",
     "eval_data": 0.4,
     "scorer": "length",
     "max_length": 384,
@@ -50,7 +50,7 @@ COLUMNS = {
 
 def command() -> str:
     """The comparison as a shell would say it."""
-    options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in SETTINGS.items())
+    options = " ".join(f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in SETTINGS.items())
     return f"pluralign compare DATA --objectives {shlex.quote(','.join(OBJECTIVES))} {options} -o FOLDER"
 
 

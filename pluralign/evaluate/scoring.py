@@ -14,8 +14,9 @@ from pluralign.evaluate.figures import Array
 from pluralign.feedback import Feedback
 from pluralign.objectives import Need, dpo, kto
 from pluralign.objectives.step import moved
+from pluralign.policy.batch import budgeted
 from pluralign.policy.encode import Encoder
-from pluralign.policy.logprobs import logprobs
+from pluralign.policy.reference import ReferenceCache
 from pluralign.policy.statistics import Reference
 from pluralign.train import heads
 from pluralign.train.batches import Examples, batch_of
@@ -59,7 +60,8 @@ def score_rows(
 ) -> Scores:
     """Score every usable pair, or with thumbs every labelled response, with the limits and the objective of the run.
 
-    On an accelerator where there is one.
+    On an accelerator where there is one. Log-probs of the reference are looked up where a run or another evaluation
+    has computed them, and kept.
     """
     options = run.config["options"]
     encoder = Encoder(
@@ -74,11 +76,15 @@ def score_rows(
         prepared.dropped["tie"] += len(even)
     if not prepared.rows:
         raise FeedbackError(f"none of the {len(feedback):,} rows prefers one response; there is nothing to rank")
-    examples = Examples(prepared.rows)
     goal, goal_options = run.objective, run.objective_options
-    parts: dict[str, list[torch.Tensor]] = {"sign": [], "reward": [], "logp": [], "ref_logp": [], "length": []}
+    parts: dict[str, list[torch.Tensor]] = {"sign": [], "reward": [], "logp": [], "length": []}
     for each in (model, reference):
         each.to(torch.accelerator.current_accelerator(check_available=True) or "cpu").eval()
+    cache = ReferenceCache(options.get("reference_cache") or run.path / "reference-cache")
+    encoded = [row.encoded for row in prepared.rows]
+    # What is not known yet is half of the work.
+    known = cache.get(reference, encoded, batch_size=batch_size, progress=lambda done: progress(done // 2))
+    examples = Examples(prepared.rows, ref_logp=known)
     live = Reference(reference)
     needs = goal.needs(**goal_options) & (LIVE | {Need.PROMPT, Need.JOINT})  # what a reward may be made of
     head = heads.make(model.config, needs, options.get("token_masks", "activations"), 0, 0)
@@ -86,27 +92,28 @@ def score_rows(
         heads.load(head, run.path)
         head.to(reference.device)
     scorer = Scorer(needs, None, live, options.get("feature_layer", -1), head=head)
-    for start in range(0, len(examples), batch_size):
-        items = [examples[i] for i in range(start, min(start + batch_size, len(examples)))]
-        inputs = batch_of(items, pad_id=tokenizer.pad_token_id)
-        theirs = inputs["tokens"].to(reference.device)
-        inputs["ref_logp"] = logprobs(reference, theirs).logp.cpu()
+    order = sorted(range(len(examples)), key=examples.lengths.__getitem__)
+    done = 0
+    for chunk in budgeted(order, examples.lengths, batch_size * examples.lengths[order[-1]]):
+        inputs = batch_of([examples[i] for i in chunk], pad_id=tokenizer.pad_token_id)
         if Need.JOINT in needs:
-            inputs["ref_joint_logp"] = joint_logprobs(reference, theirs)[1].cpu()
+            inputs["ref_joint_logp"] = joint_logprobs(reference, inputs["tokens"].to(reference.device))[1].cpu()
         inputs["tokens"] = inputs["tokens"].to(model.device)
         batch = moved(scorer(model, inputs, {}), "cpu")
         parts["sign"].append(inputs["sign"])
         parts["reward"].append(goal.score(batch, **goal_options).values)
         parts["logp"].append(batch.logp)
-        parts["ref_logp"].append(inputs["ref_logp"])
         parts["length"].append(inputs["tokens"].length.cpu())
-        progress(start + len(items))
-    arrays = {name: torch.cat(values).double().cpu().numpy() for name, values in parts.items()}
+        done += len(chunk)
+        progress((len(examples) + done) // 2)
+    back = np.argsort(order)
+    arrays = {name: torch.cat(values).double().cpu().numpy()[back] for name, values in parts.items()}
     held = Need.REFERENCE in goal.needs(**goal_options)
     return Scores(
         index=np.array([row.index for row in prepared.rows]),
         prepared=prepared,
         beta=goal_options.get("beta") if held else None,
         stated=[row.probability for row in prepared.rows],
+        ref_logp=known.astype(np.float64),
         **arrays,
     )
