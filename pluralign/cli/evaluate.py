@@ -9,7 +9,7 @@ import typer
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="The folder that align wrote.")],
+    run: Annotated[Path, typer.Argument(help="The folder that align wrote, or that of a model which fit saved.")],
     data: Annotated[str | None, typer.Argument(help="Held-out feedback; the run's own when left out.")] = None,
     name: Annotated[
         str | None, typer.Option(help="Name of the evaluation within the run; heldout, or that of the file.")
@@ -25,7 +25,8 @@ def evaluate(
     max_new_tokens: Annotated[int, typer.Option(help="Length limit of drawn responses.")] = 128,
     seed: Annotated[int, typer.Option(help="Of samples and resampling.")] = 0,
 ) -> None:
-    """Held-out accuracy, calibration, displacement, KL and win rate of a run, with intervals.
+    """Held-out accuracy, calibration, displacement, KL and win rate of a run, with intervals; of a preference model
+    accuracy, calibration, reliance on length and place, the worst part and the human ceiling.
 
     Example: pluralign evaluate runs/simpo heldout.jsonl --scorer mypackage.rewards:helpfulness
     """
@@ -44,4 +45,5 @@ def evaluate(
         seed=seed,
     )
     print(result)
-    print(f"written to {result.path}; next: pluralign report {run}")
+    following = f"; next: pluralign report {run}" if (run / "config.json").exists() else ""
+    print(f"written to {result.path}{following}")

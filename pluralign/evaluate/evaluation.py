@@ -46,15 +46,19 @@ class Evaluation:
         lines = [f"{held_out}, {f['clusters']:,} {f['cluster_by']} clusters"]
         rate = "accuracy" if f["kind"] == "pairs" else "AUC"
         lines += [f"{rate}, {name}: {spelled(figure)}" for name, figure in f["accuracy"].items()]
-        gaps = {name: figure for name, figure in f["difference"].items() if name.startswith(REWARD)}
+        gaps = {name: figure for name, figure in f["difference"].items() if name.startswith((REWARD, "reward"))}
         lines += [f"{name}: {spelled(figure, sign='+')}, {chance(figure['p'])}" for name, figure in gaps.items()]
+        for column, part in f.get("worst", {}).items():
+            lines.append(f"lowest by {column}, {part['part']}: {spelled(part)}")
+        if f.get("ceiling"):
+            lines.append(f"agreement of a person with the majority of the others: {spelled(f['ceiling']['others'])}")
         drawn = f.get("generations") or {}
         lines += [f"{name} of samples: {spelled(drawn[name])}" for name in ("win_rate", "kl") if name in drawn]
         return "\n".join(lines)
 
 
 def evaluate(
-    run: Run | str | Path,
+    run: Any,
     data: Any = None,
     *,
     name: str | None = None,
@@ -65,7 +69,10 @@ def evaluate(
     max_new_tokens: int = 128,
     seed: int = 0,
 ) -> Evaluation:
-    """Measure a finished run on held-out pairs, or thumbs, and write the result into its folder.
+    """Measure a finished run, or a preference model, on held-out pairs or thumbs, and write the result into its folder.
+
+    run: a `Run` or its folder; or the folder of a model that `fit` saved, such a model, or a reward (prompt, responses
+    [n]) -> [n], which are measured by `pluralign.evaluate.rewards.evaluate_reward` on data that must be given.
 
     Thumbs have no pairs to rank; there accuracy is the AUC, the chance that a good response scores above a bad one.
 
@@ -80,6 +87,14 @@ def evaluate(
     from pluralign.evaluate.generation import compare_samples
     from pluralign.evaluate.scoring import score_rows
 
+    model = _reward(run)
+    if model is not None:
+        from pluralign.evaluate.rewards import evaluate_reward
+
+        if data is None:
+            raise FeedbackError("a preference model holds no rows out; give feedback that it was not fitted to")
+        into, called = Path(run) if isinstance(run, str | Path) else None, _name(data) if name is None else name
+        return evaluate_reward(model, data, name=called, out=into, cluster=cluster, slices=slices, seed=seed)
     run = run if isinstance(run, Run) else Run.open(run)
     name = _name(data) if name is None else name
     feedback = run.heldout() if data is None else read(data)
@@ -87,10 +102,10 @@ def evaluate(
     everything = list(feedback)
     for column in (cluster, *slices):
         _check(everything, column)
-    model, tokenizer = run.load_model()
+    policy, tokenizer = run.load_model()
     reference = run.load_reference()
     with bar(f"scoring held-out {kind}", len(feedback)) as step:
-        scores = score_rows(run, feedback, model, reference, tokenizer, thumbs=kind == "thumbs", progress=step)
+        scores = score_rows(run, feedback, policy, reference, tokenizer, thumbs=kind == "thumbs", progress=step)
     rows = [everything[int(i)] for i in scores.index]
     clusters = _codes([_value(j, cluster) for j in rows])
     scored = _pairs(scores, rows, clusters) if kind == "pairs" else _thumbs(scores, rows, clusters)
@@ -120,7 +135,7 @@ def evaluate(
     if samples:
         with bar("sampling", None):
             figures["generations"] = compare_samples(
-                model,
+                policy,
                 reference,
                 tokenizer,
                 list(prompts.values())[:samples],
@@ -136,6 +151,15 @@ def evaluate(
         text = json.dumps(figures, indent=1, ensure_ascii=False, allow_nan=False)
         temporary.write_text(text + "\n", encoding="utf-8")
     return Evaluation(path, figures)
+
+
+def _reward(run: Any) -> Any:
+    """The preference model or reward that this is, None where it is a run."""
+    if isinstance(run, str | Path) and (Path(run) / "model.json").is_file():
+        from pluralign.models import PreferenceModel
+
+        return PreferenceModel.load(run)
+    return run if hasattr(run, "margins") or (callable(run) and not isinstance(run, Run)) else None
 
 
 def _name(data: Any) -> str:

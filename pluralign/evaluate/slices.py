@@ -13,6 +13,7 @@ from pluralign.evaluate.figures import Array
 
 if TYPE_CHECKING:
     from pluralign.evaluate.measures import Pairs
+    from pluralign.evaluate.rewards import Margins
     from pluralign.evaluate.thumbs import Thumbs
 
 SMALL = 30
@@ -29,7 +30,7 @@ SIDES, LIKE = "longer side", "of like length"
 
 
 def sliced(
-    rows: Pairs | Thumbs, columns: Mapping[str, Sequence[Any]], cluster_by: str, seed: int = 0
+    rows: Pairs | Thumbs | Margins, columns: Mapping[str, Sequence[Any]], cluster_by: str, seed: int = 0
 ) -> dict[str, Any]:
     """Every figure by the values of every column: `slices`, and what has none.
 
