@@ -95,18 +95,19 @@ class Margins:
 
 
 def temperature(margins: Array) -> float | None:
-    """T of sigmoid(margin / T) with the lowest log-loss; None where every T, or none, foretells better than chance.
+    """T of sigmoid(margin / T) with the lowest log-loss; None where it is zero or infinite.
 
     >>> draws = np.random.default_rng(0).logistic(size=20000)
     >>> x = np.linspace(-3, 3, 20000)
     >>> round(temperature(2 * np.abs(x) * np.sign(x) * np.sign(x - draws)), 1)  # margins twice too large
     2.0
     """
-    scale = float(np.abs(margins).mean())
-    if scale == 0:
+    # Without a mistake the best T is zero, and with no better sides than worse ones there is none.
+    if margins.mean() <= 0 or (margins >= 0).all():
         return None
-    found = minimize_scalar(lambda t: float(np.logaddexp(0, -t * margins / scale).mean()), bounds=(1e-6, 1e3))
-    return None if found.x < 1e-4 or found.x > 999 else float(scale / found.x)
+    scale = float(np.abs(margins).mean())
+    found = minimize_scalar(lambda t: float(np.logaddexp(0, -np.exp(t) * margins / scale).mean()))
+    return float(scale / np.exp(found.x))
 
 
 def evaluate_reward(
