@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
+from scipy.optimize import root
 
-from pluralign.lab.solve import one_thread
+from pluralign.lab.solve import FAR, NoOptimum, one_thread
 from pluralign.lab.table import Laws, Logits, Table
 from pluralign.lab.worlds import Array, World
 from pluralign.online.learner import Learner
@@ -44,7 +45,7 @@ def play(
     array([[0.723, 0.127, 0.15 ]])
     """
     one = find(learner) if isinstance(learner, str) else learner
-    plan, table = one.plan(**options), Table(world, laws or {}, group)
+    plan, table = one.plan(**options), Table(world, laws or {}, group, offline="offline" in one.needs(**options))
     began = table.reference if start is None else table.logits(start)
     kept: dict[str, Logits] = {"reference": table.reference, "previous": began}
     for name in {"policy"} | {name for stage in plan.stages for name in (stage.keep, stage.begin)}:
@@ -72,3 +73,84 @@ def play(
             kept["previous"] = table.mixed(plan.deploy, kept | before)
             found.append(table.policy(kept["previous"]))
     return np.array(found)
+
+
+def pull(
+    learner: Learner | str,
+    world: World,
+    policy: ArrayLike | None = None,
+    *,
+    natural: bool = False,
+    group: int | None = None,
+    laws: Mapping[str, ArrayLike] | None = None,
+    extra: Callable[[Array], Mapping[str, Any]] | None = None,
+    **options: Any,
+) -> Array:
+    """Where a learner pulls the logits of a policy that draws for itself: minus the loss's slope, [P, nodes, V].
+
+    policy: [P, R] of a bandit; the reference by default. The rest as in `play`.
+
+    >>> from pluralign.lab import bandit
+    >>> pull("reinforce", bandit([1.0, 0.0]), beta=0.0).tolist()
+    [[[0.25, -0.25]]]
+    """
+    one = find(learner) if isinstance(learner, str) else learner
+    table = Table(world, laws or {}, group, offline="offline" in one.needs(**options))
+    at = table.reference if policy is None else table.logits(policy)
+    with one_thread():
+        return np.asarray(_slope(one, table, at, extra, natural, options).numpy()) * -1
+
+
+def rest(
+    learner: Learner | str,
+    world: World,
+    *,
+    group: int | None = None,
+    laws: Mapping[str, ArrayLike] | None = None,
+    extra: Callable[[Array], Mapping[str, Any]] | None = None,
+    **options: Any,
+) -> Array:
+    """The policy, [P, R], that a learner of its own draws no longer moves, looked for from the reference.
+
+    Raises `NoOptimum` where there is none, as for a reward without a divergence. The rest as in `play`.
+
+    >>> from pluralign.lab import bandit
+    >>> world = bandit([1.0, 0.0], reference=[0.2, 0.8])
+    >>> abs(rest("rloo", world, beta=0.5) - world.tilted(0.5)).max() < 1e-8
+    np.True_
+    """
+    one = find(learner) if isinstance(learner, str) else learner
+    table = Table(world, laws or {}, group, offline="offline" in one.needs(**options))
+    shape = table.reference[..., :-1].shape
+
+    def logits(free: Array) -> Logits:
+        inner = torch.tensor(free).reshape(shape)
+        return torch.cat([inner, torch.zeros_like(table.reference[..., :1])], -1)
+
+    def residual(free: Array) -> Array:
+        slope = _slope(one, table, logits(free), extra, True, options)
+        return np.asarray((slope[..., :-1] - slope[..., -1:]).numpy().ravel())
+
+    began = (table.reference[..., :-1] - table.reference[..., -1:]).numpy().ravel()
+    with one_thread():
+        found = root(residual, began, method="hybr", options={"xtol": 1e-13})
+        left, policy = float(np.abs(residual(found.x)).max()), table.policy(logits(found.x))
+    if left > 1e-8 or np.abs(found.x).max() > FAR:
+        raise NoOptimum(
+            f"{one.name} comes to no rest: it still pulls by {left:.1e}; look at the error's policy", policy
+        )
+    return policy
+
+
+def _slope(
+    one: Learner, table: Table, at: Logits, extra: Any, natural: bool, options: Mapping[str, Any]
+) -> torch.Tensor:
+    kept = {"reference": table.reference} | {
+        name: at for stage in one.plan(**options).stages for name in ("previous", "policy", stage.begin, stage.keep)
+    }
+    laws = [table.laws(one.plan(**options).stages[-1], kept)]
+    columns = {} if extra is None else dict(extra(table.policy(at)))
+    theta = at.clone().requires_grad_()
+    batch = table.batch(theta, kept, laws, columns)
+    (slope,) = torch.autograd.grad(batch.mean(one(batch, **options)), theta)
+    return table.natural(at, slope) if natural else slope

@@ -11,10 +11,10 @@ import torch
 from numpy.typing import ArrayLike
 
 from pluralign.errors import OptionError
-from pluralign.lab.population import responses, token_logp
+from pluralign.lab.population import population, responses, token_logp
 from pluralign.lab.solve import FAR, NoOptimum
 from pluralign.lab.worlds import Array, World
-from pluralign.objectives import PolicyBatch
+from pluralign.objectives import PolicyBatch, dpo
 from pluralign.online.learner import Stage
 from pluralign.online.samples import Anchors, SampleBatch, SampleTokens
 
@@ -27,11 +27,14 @@ Laws = tuple[torch.Tensor, torch.Tensor]
 class Table:
     """A world's policies as logits of its tree, and its responses as the batches learners take.
 
-    world: what people think. given: laws that are no policy's, by name, [P, R]. group: draws a prompt.
+    world: what people think. given: laws that are no policy's, by name, [P, R]. group: draws a prompt. offline:
+    whether batches carry the world's own judgements as pairs.
     """
 
-    def __init__(self, world: World, given: Mapping[str, ArrayLike], group: int | None = None) -> None:
-        self.world, self.group = world, group
+    def __init__(
+        self, world: World, given: Mapping[str, ArrayLike], group: int | None = None, *, offline: bool = False
+    ) -> None:
+        self.world, self.group, self.offline = world, group, offline
         self.reference = torch.tensor(world.tree.reference)
         shape = world.reward.shape
         self.given = {name: torch.tensor(np.broadcast_to(np.asarray(law, float), shape)) for name, law in given.items()}
@@ -107,6 +110,8 @@ class Table:
             key: torch.as_tensor(value) if isinstance(value, np.ndarray) else value for key, value in extra.items()
         }
         plain |= {key: rest.pop(key) for key in ("reward",) if key in rest}
+        if self.offline:
+            rest["offline"] = population(dpo, world, theta, kept["reference"], (), {})
         if self.group is None:
             return SampleBatch(
                 **plain,

@@ -11,7 +11,7 @@ from typing import Literal
 from array_api_compat import array_namespace
 
 from pluralign.likelihoods.numerics import Array, stop_gradient
-from pluralign.online.samples import SampleBatch
+from pluralign.online.samples import SampleBatch, SampleTokens
 
 Estimator = Literal["k1", "k2", "k3", "exact"]
 """k1 = l, k2 = l^2 / 2, k3 = exp(-l) - 1 + l with l = log pi / reference; exact from whole distributions."""
@@ -57,6 +57,13 @@ def in_loss(batch: SampleBatch, beta: float, estimator: Estimator, placement: Pl
     if estimator == "exact":
         return beta * batch.expect(batch.known("kl"))
     return beta * batch.expect(estimate(batch.log_ratio({"reference": 1.0}), estimator))
+
+
+def token_estimate(tokens: SampleTokens, estimator: Estimator) -> Array:
+    """The estimate at each token, [B, K, T], 0 outside the response. Raises `MissingInput` for what it needs."""
+    if estimator == "exact":
+        return tokens.known("kl") * tokens.mask
+    return estimate((tokens.known("logp") - tokens.anchor({"reference": 1.0})) * tokens.mask, estimator)
 
 
 def adapted(beta: float, kl: float, *, target: float = 6.0, samples: int, horizon: float = 1e4) -> float:

@@ -63,6 +63,7 @@ class SampleBatch:
     snapshots: log-probs under frozen policies by name, [B, K] each: `reference`, `previous` (the policy when the round
         began), and those a learner keeps itself (`auxiliary`, `half`).
     reward: a number for each response, [B, K]. preference: the chance that i is preferred to j, [B, K, K].
+    components: M rewards of each response, [B, K, M], whose weights are learnt beside the policy: `multipliers`, [M].
     greedy_reward: reward of the greedy response, [B]. kl: KL(pi || reference) summed along each response from whole
         next-token distributions, [B, K], with gradient. length: response tokens, [B, K].
     weight: how much the prompt counts, [B]. tokens: numbers a token. offline: pairs learnt from beside the samples.
@@ -83,6 +84,8 @@ class SampleBatch:
     snapshots: Mapping[str, Array] = field(default_factory=dict, metadata={"shape": ""})
     reward: Array | None = given("BK")
     preference: Array | None = given("BKK")
+    components: Array | None = given("BKM")
+    multipliers: Array | None = given("")
     greedy_reward: Array | None = given("B")
     kl: Array | None = given("BK", gradient=True)
     length: Array | None = given("BK")

@@ -8,22 +8,46 @@
 from pluralign.errors import OptionError
 from pluralign.online.learner import Learner
 from pluralign.online.learners.direct import direct, preferences
+from pluralign.online.learners.exploration import hypo, vpo, xpo
 from pluralign.online.learners.games import accelerated, dno, egpo, inpo, nash_md, online_ipo, onpo, spo, sppo
+from pluralign.online.learners.policy_gradient import dapo, dr_grpo, grpo, gspo, reinforce, remax, rloo
+from pluralign.online.learners.ppo import ppo
+from pluralign.online.learners.regression import brain, copg, rebel
+from pluralign.online.learners.self_training import curated, own_labels, raft, spa, spin
 
 __all__ = [
     "accelerated",
+    "brain",
     "catalogue",
+    "copg",
+    "curated",
+    "dapo",
     "direct",
     "dno",
+    "dr_grpo",
     "egpo",
     "find",
+    "grpo",
+    "gspo",
+    "hypo",
     "inpo",
     "nash_md",
     "online_ipo",
     "onpo",
+    "own_labels",
+    "ppo",
     "preferences",
+    "raft",
+    "rebel",
+    "reinforce",
+    "remax",
+    "rloo",
+    "spa",
+    "spin",
     "spo",
     "sppo",
+    "vpo",
+    "xpo",
 ]
 
 
