@@ -15,6 +15,7 @@ from pluralign.evaluate.slices import SMALL, parts
 from pluralign.feedback.record import Message, plain
 from pluralign.policy.batch import collate
 from pluralign.policy.encode import Encoded, Encoder
+from pluralign.policy.generate import Writer, fitting, generate
 from pluralign.policy.logprobs import logprobs
 
 BATCH = 16
@@ -32,41 +33,15 @@ class Samples:
     ended: list[bool]
 
 
-@torch.no_grad()
 def sample(model: Any, tokenizer: Any, prompts: Sequence[list[int]], *, max_new_tokens: int, seed: int) -> Samples:
     """Draw one response to each prompt (token ids) at temperature 1, the same for the same seed and machine."""
-    from transformers import GenerationConfig
-
-    found: list[list[int]] = []
-    eos, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
-    # A model may come with settings of its own (a repetition penalty, say), and then its samples are not from the
-    # distribution that log-probs are of: they must not be mixed in.
-    own, model.generation_config = (
-        model.generation_config,
-        GenerationConfig(
-            do_sample=True,
-            temperature=1.0,
-            top_k=0,
-            top_p=1.0,
-            max_new_tokens=max_new_tokens,
-            eos_token_id=eos,
-            pad_token_id=pad,
-        ),
-    )
-    try:
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            for start in range(0, len(prompts), BATCH):
-                chunk = prompts[start : start + BATCH]
-                width = max(map(len, chunk))
-                ids = torch.tensor([[pad] * (width - len(p)) + list(p) for p in chunk], device=model.device)
-                mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in chunk], device=model.device)
-                drawn = model.generate(input_ids=ids, attention_mask=mask)[:, width:].tolist()
-                found += [row[: row.index(eos) + 1] if eos in row else row for row in drawn]
-    finally:
-        model.generation_config = own
-    texts = [tokenizer.decode(row, skip_special_tokens=True) for row in found]
-    return Samples(texts, found, [bool(row) and row[-1] == eos for row in found])
+    # A model may come with settings of its own (a repetition penalty, say), which `generate` does not know: its samples
+    # are from the distribution that log-probs are of.
+    seeds = [[(seed << 32) + i] for i in range(len(prompts))]
+    drawn = dict(generate([Writer(model)], prompts, seeds, eos=tokenizer.eos_token_id, max_new_tokens=max_new_tokens))
+    found = [drawn[i][0] for i in range(len(prompts))]
+    texts = [tokenizer.decode(each.tokens, skip_special_tokens=True) for each in found]
+    return Samples(texts, [each.tokens for each in found], [each.stop == "eos" for each in found])
 
 
 def compare_samples(
@@ -91,7 +66,7 @@ def compare_samples(
     """
     encoder = Encoder(tokenizer)
     whole = [encoder.encode(prompt, []).prompt_ids for prompt in prompts]
-    ids = [_fitting(prompt, model, tokenizer, max_new_tokens) for prompt in whole]
+    ids = [fitting(prompt, model, tokenizer, max_new_tokens) for prompt in whole]
     ours = sample(model, tokenizer, ids, max_new_tokens=max_new_tokens, seed=seed)
     theirs = sample(reference, tokenizer, ids, max_new_tokens=max_new_tokens, seed=seed)
     ratio = _log_ratio(model, reference, ids, ours)
@@ -139,21 +114,6 @@ def _measure(inside: Any, lengths: Mapping[str, Array], ratio: Array, gap: Array
         result["win_rate"] = share(preferred(g), inside).as_dict()
         result["outcomes"] = {"wins": int((g > 0).sum()), "ties": int((g == 0).sum()), "losses": int((g < 0).sum())}
     return result
-
-
-def _fitting(prompt: list[int], model: Any, tokenizer: Any, max_new_tokens: int) -> list[int]:
-    """The prompt, or its end (and its first token where that is BOS) if the model's window is too small."""
-    window = getattr(model.config, "max_position_embeddings", None)
-    if window is None or len(prompt) + max_new_tokens <= window:
-        return prompt
-    first = prompt[:1] if prompt[0] == tokenizer.bos_token_id else []
-    room = window - max_new_tokens - len(first)
-    if room < 1:
-        raise OptionError(
-            f"{max_new_tokens} new tokens leave no room for a prompt in the model's window of {window:,}; "
-            "lower max_new_tokens"
-        )
-    return first + prompt[-room:]
 
 
 def _scores(scorer: Scorer, prompts: Sequence[str], texts: Sequence[str]) -> Array:
