@@ -1,7 +1,10 @@
 """PAL's synthetic study: people whose ideal points are known, groups seen and people not seen.
 
-`python -m benchmarks.pal` writes docs/pal.md and docs/pal.png (about twenty
-minutes of one core; --true and --most for less).
+    python -m benchmarks.pal
+
+Ten worlds for each of two, three and five true tastes, about twenty minutes of one core; --seeds, --true and --most for
+less. Each world's numbers are kept in benchmarks/results/pal.json, from which docs/pal.md and docs/pal.png are written
+again: a second call goes on where the first one stopped.
 """
 
 from __future__ import annotations
@@ -14,11 +17,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.pal_page import draw, page
+from pluralign.feedback.storage import whole_file
 from pluralign.models import Answers, IdealPoint, PreferenceModel
 
 ROOT = Path(__file__).resolve().parents[1]
+KEPT = ROOT / "benchmarks" / "results" / "pal.json"
 PEOPLE, EACH, TEST = 40, 60, 50
 ANSWERS = (1, 2, 5, 10, 20)
+"""Of people not seen."""
+FITTED = (5, 10, 20, 40)
+"""Of people seen, beside all of theirs."""
 TRUE = (2, 3, 5)
 MOST = 6
 
@@ -46,152 +55,48 @@ def fitted(answers: Answers, k: int, seed: int) -> PreferenceModel:
     """PAL-A as on its card: linear map, squared distance, logistic loss, best of three starts."""
     score = IdealPoint(8, k, distance="squared", projector="linear", width=4)
     restarts = 1 if k == 1 else 3
-    return PreferenceModel(score, epochs=50, batch=256, lr=0.03, restarts=restarts, seed=seed).fit(answers)
+    return PreferenceModel(score, epochs=100, batch=256, lr=0.1, restarts=restarts, seed=seed).fit(answers)
 
 
-def one_seed(seed: int, tastes: list[int], most: int) -> list[dict[str, Any]]:
-    """Every accuracy of one seed."""
+def one_world(true: int, seed: int, most: int) -> list[dict[str, Any]]:
+    """Every accuracy in one world: columns true, k, seed, who (seen or new), answers, accuracy."""
     rows: list[dict[str, Any]] = []
-    for true in tastes:
-        world = World(true, seed)
-        seen, test = (world.answers(np.arange(PEOPLE), each) for each in (EACH, TEST))
-        new = world.answers(np.arange(PEOPLE, 2 * PEOPLE), max(ANSWERS) + TEST)
-        place = np.tile(np.arange(max(ANSWERS) + TEST), PEOPLE)
-        held = new.take(np.flatnonzero(place >= max(ANSWERS)))
-        for k in range(1, most + 1):
-            model = fitted(seen, k, seed)
-            base = {"true": true, "k": k, "seed": seed}
-            rows.append({**base, "who": "seen", "answers": EACH, "accuracy": model.accuracy(test)})
-            for m in ANSWERS:
-                weights = model.alike(new.take(np.flatnonzero(place < m))).weights
-                rows.append({**base, "who": "new", "answers": m, "accuracy": model.accuracy(held, weights)})
+    world = World(true, seed)
+    seen, test = (world.answers(np.arange(PEOPLE), each) for each in (EACH, TEST))
+    new = world.answers(np.arange(PEOPLE, 2 * PEOPLE), max(ANSWERS) + TEST)
+    place = np.tile(np.arange(max(ANSWERS) + TEST), PEOPLE)
+    held = new.take(np.flatnonzero(place >= max(ANSWERS)))
+    for k in range(1, most + 1):
+        model = fitted(seen, k, seed)
+        base = {"true": true, "k": k, "seed": seed}
+        rows.append({**base, "who": "seen", "answers": EACH, "accuracy": round(model.accuracy(test), 6)})
+        for m in ANSWERS:
+            weights = model.alike(new.take(np.flatnonzero(place < m))).weights
+            rows.append({**base, "who": "new", "answers": m, "accuracy": round(model.accuracy(held, weights), 6)})
+    said = np.tile(np.arange(EACH), PEOPLE)
+    for m in FITTED:
+        for k in (1, true):
+            model = fitted(seen.take(np.flatnonzero(said < m)), k, seed)
+            base = {"true": true, "k": k, "seed": seed, "who": "seen"}
+            rows.append({**base, "answers": m, "accuracy": round(model.accuracy(test), 6)})
     return rows
 
 
-def interval(values: list[float]) -> tuple[float, float, float]:
-    """Mean over seeds with Student's 95% interval."""
-    from pluralign.intervals import clustered_t
-
-    return (float(np.mean(values)), *clustered_t(values, range(len(values))))
-
-
-def accuracy(rows: list[dict[str, Any]], **which: Any) -> tuple[float, float, float]:
-    """Of the rows that agree with `which`."""
-    return interval([r["accuracy"] for r in rows if all(r[name] == value for name, value in which.items())])
-
-
-def cell(three: tuple[float, float, float]) -> str:
-    """0.981 (0.975 to 0.987)."""
-    return f"{three[0]:.3f} ({three[1]:.3f} to {three[2]:.3f})"
-
-
-def draw(rows: list[dict[str, Any]], path: Path) -> None:
-    """Accuracy against K, and of new people against answers."""
-    from matplotlib.figure import Figure
-
-    from pluralign.rank.plots import COLOURS
-
-    tastes, most = sorted({r["true"] for r in rows}), max(r["k"] for r in rows)
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True)
-    for true, colour in zip(tastes, COLOURS, strict=False):
-        points = [accuracy(rows, true=true, k=k, who="seen") for k in range(1, most + 1)]
-        band(left, range(1, most + 1), points, colour, f"{true} tastes")
-        points = [accuracy(rows, true=true, k=true, who="new", answers=m) for m in ANSWERS]
-        band(right, ANSWERS, points, colour, f"{true} tastes, K = {true}")
-    points = [accuracy(rows, true=2, k=1, who="new", answers=m) for m in ANSWERS]
-    band(right, ANSWERS, points, "#6b6b6b", "2 tastes, K = 1")
-    left.set_xticks(range(1, most + 1))
-    left.set_xlabel("prototypes K")
-    left.set_ylabel("held-out accuracy")
-    left.set_title("people seen, 60 answers each", fontsize=10)
-    right.set_xscale("log")
-    right.set_xticks(ANSWERS, [str(m) for m in ANSWERS])
-    right.minorticks_off()
-    right.set_xlabel("answers of a new person")
-    right.set_title("people not seen", fontsize=10)
-    for axes in (left, right):
-        axes.grid(color="#dddddd", linewidth=0.6)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, fontsize=8, loc="center right")
-    figure.savefig(path, dpi=144)
-
-
-def band(axes: Any, x: Any, points: list[tuple[float, float, float]], colour: str, name: str) -> None:
-    """A line with its intervals."""
-    mean, low, high = np.array(points).T
-    axes.errorbar(x, mean, yerr=[mean - low, high - mean], color=colour, marker="o", ms=4, capsize=2, label=name)
-
-
-def page(rows: list[dict[str, Any]]) -> str:
-    """docs/pal.md."""
-    seeds = len({row["seed"] for row in rows})
-    tastes, most = sorted({r["true"] for r in rows}), max(r["k"] for r in rows)
-    by_k = [
-        f"| {true} | " + " | ".join(cell(accuracy(rows, true=true, k=k, who="seen")) for k in range(1, most + 1)) + " |"
-        for true in tastes
-    ]
-    by_m = [
-        f"| {true} | {k} | "
-        + " | ".join(cell(accuracy(rows, true=true, k=k, who="new", answers=m)) for m in ANSWERS)
-        + " |"
-        for true in tastes
-        for k in sorted({1, true})
-    ]
-    return "\n".join(
-        [
-            "# Ideal points: the synthetic study of PAL",
-            "",
-            f"{PEOPLE} people of {' or '.join(map(str, tastes))} tastes answer {EACH} questions each without noise:",
-            "which of two items, of 8",
-            "numbers each, lies nearer to their ideal point in an unknown space of 4. `IdealPoint` with K prototypes",
-            f"(linear map, squared distance, logistic loss, best of three starts) predicts {TEST} further answers of",
-            f"each. Another {PEOPLE} people come after that: their weights come from their first few answers while",
-            "everything else stays as it is, with the people seen as prior (`alike`), and their other answers are",
-            f"predicted. Means over {seeds} seeds, each a new world, with Student's 95% intervals.",
-            "",
-            "![Accuracy by prototypes and by answers](pal.png)",
-            "",
-            "## People seen, by number of prototypes",
-            "",
-            "| true tastes | " + " | ".join(f"K = {k}" for k in range(1, most + 1)) + " |",
-            "|---" * (most + 1) + "|",
-            *by_k,
-            "",
-            "One prototype cannot serve opposite tastes.",
-            "",
-            "## People not seen, by number of answers",
-            "",
-            "| true tastes | K | " + " | ".join(str(m) for m in ANSWERS) + " |",
-            "|---" * (len(ANSWERS) + 2) + "|",
-            *by_m,
-            "",
-            "With one prototype there is nothing to learn about a person, so answers change nothing.",
-            "",
-            f"Written by `python -m benchmarks.pal --true {' '.join(map(str, tastes))} --most {most}`.",
-            "",
-        ]
-    )
-
-
 def main() -> None:
-    """Run the seeds, or read what earlier runs kept, and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Run what is missing of the worlds and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--true", type=int, nargs="+", default=list(TRUE), help="true numbers of tastes")
     parser.add_argument("--most", type=int, default=MOST, help="prototypes to try, up to")
-    parser.add_argument("--keep", type=Path, help="folder that keeps each seed's numbers, so that a run can go on")
     options = parser.parse_args()
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = json.loads(KEPT.read_text()) if KEPT.exists() else []
     for seed in range(options.seeds):
-        kept = None if options.keep is None else options.keep / f"{seed}.json"
-        if kept is not None and kept.exists():
-            rows += json.loads(kept.read_text())
-            continue
-        found = one_seed(seed, options.true, options.most)
-        rows += found
-        if kept is not None:
-            kept.write_text(json.dumps(found))
+        for true in options.true:
+            if any(row["seed"] == seed and row["true"] == true for row in rows):
+                continue
+            rows += one_world(true, seed, options.most)
+            with whole_file(KEPT) as temporary:
+                temporary.write_text("[" + ",\n".join(map(json.dumps, rows)) + "]\n", encoding="utf-8")
     (ROOT / "docs" / "pal.md").write_text(page(rows), encoding="utf-8")
     draw(rows, ROOT / "docs" / "pal.png")
 
