@@ -81,7 +81,7 @@ class Sample:
     law: Law
     given: int = 0
     score: float | None = None
-    meta: dict[str, Any] = field(default_factory=dict)
+    meta: dict[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def total_logp(self) -> float:
