@@ -134,6 +134,7 @@ def test_a_half_step_is_drawn_from_like_any_snapshot(models):
 @pytest.mark.parametrize("k", [1, 4])
 def test_the_best_of_k_comes_by_its_law(k):
     """T-BON: 1,500 draws against the exact law F^k - F_-^k of the best, and of the worst, its mirror image."""
+    drawn = collect(BestAndWorst(Die(k), FACE, worst=k > 1), prompts(1500), seed=1)
     below = np.cumsum([0, *REFERENCE])
     above = np.cumsum([0, *REFERENCE[::-1]])
     sides = [np.diff(below**k), np.diff(above**k)[::-1]][: 2 if k > 1 else 1]
