@@ -15,7 +15,13 @@ SETTINGS = {"context_settings": {"allow_extra_args": True, "ignore_unknown_optio
 def fit(
     context: typer.Context,
     source: Annotated[str, typer.Argument(help="File, folder or hub name with feedback.")],
-    population: Annotated[str, typer.Option(help="ideal-point, two-tower, low-rank or mixture.")] = "ideal-point",
+    population: Annotated[
+        str,
+        typer.Option(
+            help="ideal-point, two-tower, low-rank, mixture, routed, hierarchical, variational, few-shot, "
+            "attribute-attention or multi-objective."
+        ),
+    ] = "ideal-point",
     groups: Annotated[str, typer.Option(help="Tastes: a number, or 1..4 to choose by held-out log-loss.")] = "1..4",
     encoder: Annotated[
         str,

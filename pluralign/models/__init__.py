@@ -1,6 +1,7 @@
 """Score = a network over text or features; population = whose preference. Everything here imports torch."""
 
 from pluralign.models.answers import Answers
+from pluralign.models.attribute_attention import AttributeAttention, attributes
 from pluralign.models.decisions import (
     MaxMin,
     conjunction,
@@ -15,12 +16,15 @@ from pluralign.models.decisions import (
     welfare,
 )
 from pluralign.models.features import Features
+from pluralign.models.few_shot import FewShot, InContext
 from pluralign.models.fitting import Plurality, fit
 from pluralign.models.heads import Conditioned, Head, extrapolated
+from pluralign.models.hierarchical import Hierarchical, OwnReward
 from pluralign.models.judged import Judged, rewards_batch
 from pluralign.models.localise import Localised, dirichlet, localise
 from pluralign.models.losses import find_loss, losses
 from pluralign.models.mixture import MixedRewards, MixtureModel
+from pluralign.models.multi_source import MultiSource, min_norm
 from pluralign.models.pairs import Categorical, GeneralPreference, MeanVariance, PairScore, Pairwise
 from pluralign.models.population import Population
 from pluralign.models.preference_model import PreferenceModel
@@ -28,23 +32,32 @@ from pluralign.models.prompt_boards import aggregated, route
 from pluralign.models.questions import Question, gains
 from pluralign.models.reward import Reward
 from pluralign.models.reward_model import RewardModel
+from pluralign.models.routed import RoutedMixture, RoutedRewards, hedge
 from pluralign.models.scores import IdealPoint, LowRank, Score, TwoTower
+from pluralign.models.variational import LatentReward, Variational
 
 __all__ = [
     "Answers",
+    "AttributeAttention",
     "Categorical",
     "Conditioned",
     "Features",
+    "FewShot",
     "GeneralPreference",
     "Head",
+    "Hierarchical",
     "IdealPoint",
+    "InContext",
     "Judged",
+    "LatentReward",
     "Localised",
     "LowRank",
     "MaxMin",
     "MeanVariance",
     "MixedRewards",
     "MixtureModel",
+    "MultiSource",
+    "OwnReward",
     "PairScore",
     "Pairwise",
     "Plurality",
@@ -53,15 +66,20 @@ __all__ = [
     "Question",
     "Reward",
     "RewardModel",
+    "RoutedMixture",
+    "RoutedRewards",
     "Score",
     "TwoTower",
+    "Variational",
     "aggregated",
+    "attributes",
     "conjunction",
     "dirichlet",
     "extrapolated",
     "find_loss",
     "fit",
     "gains",
+    "hedge",
     "level",
     "localise",
     "log_good",
@@ -69,6 +87,7 @@ __all__ = [
     "lottery",
     "lower_bound",
     "maxmin",
+    "min_norm",
     "pessimistic",
     "rewards_batch",
     "route",

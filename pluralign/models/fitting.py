@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 from pluralign.errors import FeedbackError, OptionError
 from pluralign.intervals import clustered_t
 from pluralign.models.answers import Answers
+from pluralign.models.choosing import fewest
 from pluralign.models.features import CACHE, Encoder, Features
-from pluralign.models.kinds import KINDS, READ_PROMPTS, build
+from pluralign.models.kinds import KINDS, MOST, READ_PROMPTS, build
 from pluralign.models.population import Population
 
 SHARES = (0.7, 0.85)
 """Of each person's answers: up to the first is fitted, up to the second chooses K, the rest measures the gain."""
-ONE_ERROR = 0.6827
-"""Level of an interval of one standard error either way."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,13 @@ def fit(
       dimensions and squared distances, with which new people are localised exactly;
     - "two-tower": of `TwoTower` (PAL-B), which reads prompts and responses apart;
     - "low-rank": of `LowRank` (LoRe);
-    - "mixture": `MixtureModel`, by EM (MaxMin with `hard=True`).
+    - "mixture": `MixtureModel`, by EM (MaxMin with `hard=True`);
+    - "routed": `RoutedMixture` (MiCRo), which reads prompts and responses apart;
+    - "variational" and "few-shot": `Variational` (VPL) and `FewShot` (FSPO), whose people have K - 1 numbers of their
+      own, as they have on K prototypes, so that one group is one crowd;
+    - "hierarchical": `Hierarchical`, and "attribute-attention": `AttributeAttention` (PrefPalette; `attributes`: how
+      many of the last features are attributes), which know no groups: 1 is one crowd, any other number everybody apart;
+    - "multi-objective": `MultiSource` (MORE), one crowd whatever `groups` says.
 
     The model is fitted to all answers once K is known. `plurality_` says what was measured on the way; it is None for
     one K = 1, or where nobody answered often enough to hold anything out.
@@ -99,6 +104,7 @@ def fit(
     tried = sorted({groups} if isinstance(groups, int) else {int(k) for k in groups})
     if not tried or tried[0] < 1:
         raise OptionError("groups is a number from 1 on, or several, such as range(1, 5)")
+    tried = sorted({min(k, MOST.get(population, k)) for k in tried})
     if isinstance(feedback, Answers):
         features, answers = None, feedback
     else:
@@ -139,9 +145,7 @@ def _plurality(
     def mean(k: int, which: int) -> float:
         return float(np.average(found[k][which], weights=weights[which]))
 
-    chosen = _fewest(
-        {k: found[k][0] * weights[0] / weights[0].mean() for k in tried}, answers.person.numpy()[part == 1]
-    )
+    chosen = fewest({k: found[k][0] * weights[0] / weights[0].mean() for k in tried}, answers.person.numpy()[part == 1])
     against = min((k for k in tried if k > 1), key=lambda k: mean(k, 0))
     # Weighted so that the plain mean of these is the weighted mean gain.
     each = (found[1][1] - found[against][1]) * weights[1] / weights[1].mean()
@@ -166,15 +170,6 @@ def _plurality(
         dealt or None,
         (1 + sum(g >= gain for g in dealt)) / (1 + null) if null else None,
     )
-
-
-def _fewest(losses: dict[int, NDArray[np.float64]], who: NDArray[np.int64]) -> int:
-    """The fewest groups within one standard error of the lowest mean loss, of the difference, people as the units."""
-    best = min(losses, key=lambda k: float(losses[k].mean()))
-    for k in sorted(losses):
-        if k == best or (len(np.unique(who)) > 1 and clustered_t(losses[k] - losses[best], who, ONE_ERROR)[0] <= 0):
-            return k
-    return best
 
 
 def _parts(answers: Answers, seed: int) -> NDArray[np.int64]:

@@ -7,10 +7,16 @@ from typing import Any
 
 from pluralign.errors import OptionError
 from pluralign.models.answers import Answers
+from pluralign.models.attribute_attention import AttributeAttention
+from pluralign.models.few_shot import FewShot
+from pluralign.models.hierarchical import Hierarchical
 from pluralign.models.mixture import MixtureModel
+from pluralign.models.multi_source import MultiSource
 from pluralign.models.population import Population
 from pluralign.models.preference_model import TRAINING, PreferenceModel
+from pluralign.models.routed import RoutedMixture
 from pluralign.models.scores import IdealPoint, LowRank, Score, TwoTower
+from pluralign.models.variational import Variational
 
 Options = dict[str, Any]
 
@@ -57,11 +63,46 @@ def _prompts(answers: Answers) -> int:
     return answers.prompts.shape[1]
 
 
+def _routed(answers: Answers, k: int, options: Options) -> Population:
+    _prompts(answers)
+    return RoutedMixture(k, **options)
+
+
+def _hierarchical(answers: Answers, k: int, options: Options) -> Population:
+    return Hierarchical(**({**options, "spread": 0.0} if k == 1 else options))
+
+
+def _variational(answers: Answers, k: int, options: Options) -> Population:
+    return Variational(k - 1, **options)
+
+
+def _few_shot(answers: Answers, k: int, options: Options) -> Population:
+    return FewShot(k - 1, **options)
+
+
+def _attribute_attention(answers: Answers, k: int, options: Options) -> Population:
+    communities = 1 if k == 1 else len(answers.people)
+    of_score = {"features": answers.items.shape[1]}
+    return _prototypes(AttributeAttention, of_score, communities, {**options, "apart": communities > 1})
+
+
+def _multi_objective(answers: Answers, k: int, options: Options) -> Population:
+    return MultiSource(**options)
+
+
 KINDS: dict[str, Callable[[Answers, int, Options], Population]] = {
     "ideal-point": _ideal_point,
     "two-tower": _two_tower,
     "low-rank": _low_rank,
     "mixture": _mixture,
+    "routed": _routed,
+    "hierarchical": _hierarchical,
+    "variational": _variational,
+    "few-shot": _few_shot,
+    "attribute-attention": _attribute_attention,
+    "multi-objective": _multi_objective,
 }
-READ_PROMPTS = {"two-tower"}
+READ_PROMPTS = {"two-tower", "routed"}
 """Of these, those that read prompts and responses apart."""
+MOST = {"hierarchical": 2, "attribute-attention": 2, "multi-objective": 1}
+"""Of those without groups: 1 stands for one crowd, 2 for everybody apart."""

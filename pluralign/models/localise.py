@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 
 from pluralign.errors import FeedbackError, OptionError
+
+if TYPE_CHECKING:
+    from pluralign.models.answers import Answers
 
 Array = NDArray[np.float64]
 
@@ -33,6 +37,12 @@ class Localised:
     def errors(self) -> Array:
         """[U, K]: standard errors of the weights."""
         return np.asarray(np.sqrt(np.maximum(np.diagonal(self.covariance, axis1=1, axis2=2), 0)))
+
+    def draws(self, answers: Answers, n: int, seed: int = 0) -> Array:
+        """[n, K]: weights that the person of these answers may have, from the normal distribution of this spread."""
+        who = int(answers.person[0])
+        random = np.random.default_rng(seed)
+        return np.asarray(random.multivariate_normal(self.weights[who], self.covariance[who], n))
 
 
 def localise(
@@ -109,7 +119,7 @@ class _Task:
         w = self.centred(w, barrier, 1e-24)
         slope, bend = self.derivatives(w, 0.0)
         gap = (slope * w).sum(1) - slope.min(1)
-        return w, _inverse_on_simplex(bend + np.eye(k) * (barrier / w**2)[:, :, None]), gap
+        return w, inverse_on_simplex(bend + np.eye(k) * (barrier / w**2)[:, :, None]), gap
 
     def loss(self, w: Array, barrier: float) -> Array:
         """[U], with the barrier; infinite outside the simplex."""
@@ -132,7 +142,7 @@ class _Task:
         """The optimum with this barrier, until Newton's decrement is below `enough` or rounding is all that is left."""
         for _ in range(40):
             slope, bend = self.derivatives(w, barrier)
-            step = -np.matmul(_inverse_on_simplex(bend), slope[:, :, None])[:, :, 0]
+            step = -np.matmul(inverse_on_simplex(bend), slope[:, :, None])[:, :, 0]
             decrement = -(slope * step).sum(1)
             if decrement.max(initial=0.0) <= enough:
                 break
@@ -151,7 +161,7 @@ class _Task:
         return w
 
 
-def _inverse_on_simplex(bend: Array) -> Array:
+def inverse_on_simplex(bend: Array) -> Array:
     """[U, K, K]: the inverse of the second derivative along directions that keep the sum of weights."""
     inverse = np.linalg.inv(bend)
     ones = inverse.sum(2)

@@ -7,13 +7,14 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import expit, log_softmax, logsumexp
+from scipy.special import log_softmax, logsumexp
 from torch import Tensor
 
 from pluralign.errors import OptionError
 from pluralign.models.answers import Answers
 from pluralign.models.localise import Localised
 from pluralign.models.population import Population
+from pluralign.models.ridge_logistic import design, ridge_logistic
 from pluralign.models.scores import LowRank, Score
 
 Array = NDArray[np.float64]
@@ -107,7 +108,7 @@ class MixtureModel(Population):
         return np.asarray(self.scorer.state_dict()["directions"].double().numpy())
 
     def _climb(self, answers: Answers, random: np.random.Generator) -> tuple[Array, Array, list[float]]:
-        x, y, person, count = _design(answers)
+        x, y, person, count = design(answers)
         belongs = random.dirichlet(np.ones(self.k), len(answers.people))
         if self.hard:
             belongs = np.eye(self.k)[belongs.argmax(1)]
@@ -115,7 +116,10 @@ class MixtureModel(Population):
         for _ in range(self.most):
             shares = np.maximum(belongs.mean(0), 1e-300)
             coefficients = np.stack(
-                [_logistic(x, y, count * belongs[person, k], self.ridge, coefficients[k]) for k in range(self.k)]
+                [
+                    ridge_logistic(x, y, count * belongs[person, k], self.ridge, start=coefficients[k])
+                    for k in range(self.k)
+                ]
             )
             # Hard assignment does not ask how large a group is (classification without shares).
             prior = np.zeros(self.k) if self.hard else np.log(shares)
@@ -132,7 +136,7 @@ class MixtureModel(Population):
     def localise(self, answers: Any) -> Localised:
         """Chances of each group for people with these answers; the shares for who gave none."""
         answers = self.read(answers)
-        x, y, person, count = _design(answers)
+        x, y, person, count = design(answers)
         said = _of_people(x, y, count, person, len(answers.people), self.coefficients_)
         chance = np.exp(log_softmax(np.log(self.shares_) + said, axis=1))
         # Who belongs to one group and not to the others: a multinomial draw of one.
@@ -151,39 +155,8 @@ class MixtureModel(Population):
         return np.eye(self.k), np.log(self.shares_ / self.shares_.sum())
 
 
-def _design(answers: Answers) -> tuple[Array, Array, NDArray[np.int64], Array]:
-    """Differences of features [n, D], chances of left, people and weights [n]."""
-    left, right = answers.features
-    x = (left - right).double().numpy()
-    return x, answers.probability.double().numpy(), answers.person.numpy(), answers.weight.double().numpy()
-
-
 def _of_people(x: Array, y: Array, count: Array, person: NDArray[np.int64], people: int, coefficients: Array) -> Array:
     """[N, K]: log-likelihood of everybody's answers under each group."""
     z = x @ coefficients.T
     each = -count[:, None] * (np.logaddexp(0, -z) + (1 - y)[:, None] * z)
     return np.stack([np.bincount(person, weights=column, minlength=people) for column in each.T], axis=1)
-
-
-def _logistic(x: Array, y: Array, count: Array, ridge: float, start: Array) -> Array:
-    """Coefficients [D] of a ridge logistic regression through the origin: Newton's method, halved until it pays."""
-
-    def loss(b: Array) -> float:
-        z = x @ b
-        return float((count * (np.logaddexp(0, -z) + (1 - y) * z)).sum() + ridge / 2 * b @ b)
-
-    b, value = start, loss(start)
-    for _ in range(100):
-        p = expit(x @ b)
-        slope = x.T @ (count * (p - y)) + ridge * b
-        bend = (x * (count * p * (1 - p))[:, None]).T @ x + ridge * np.eye(len(b))
-        step = -np.linalg.solve(bend, slope)
-        decrement = -float(slope @ step)
-        if decrement < 1e-12:
-            break
-        size = 1.0
-        while size > 1e-10 and loss(b + size * step) > value - 1e-4 * size * decrement:
-            size /= 2
-        b = b + size * step
-        value = loss(b)
-    return b

@@ -189,7 +189,10 @@ class Population(ABC):
             raise OptionError("there are no candidates to ask about; give at least one pair")
         if isinstance(person, str):
             raise OptionError(f"what {person!r} answered is not kept in the model; give their answers so far")
-        support, chance = self._believed(None if person is None else self.read(person))
+        so_far = None if person is None else self.read(person)
+        if so_far is not None and len(np.unique(so_far.person.numpy())) > 1:
+            raise OptionError("the answers so far are those of several people; give those of one")
+        support, chance = self._believed(so_far if so_far is not None and len(so_far) else None)
         outcomes = self._outcomes(self._under(pairs, support))
         found = gains(outcomes, chance)
         return Question(int(found.argmax()), found)
@@ -197,10 +200,8 @@ class Population(ABC):
     def _believed(self, answers: Answers | None) -> tuple[Array, Array]:
         """Weights [S, K] that one person may have, and their chances [S], after these answers."""
         support, log_prior = self._prior()
-        if answers is None or not len(answers):
+        if answers is None:
             return support, np.exp(log_prior)
-        if len(np.unique(answers.person.numpy())) > 1:
-            raise OptionError("the answers so far are those of several people; give those of one")
         chance = self._posterior(answers, support, log_prior)
         return support, chance[int(answers.person[0])]
 
@@ -267,8 +268,10 @@ class Population(ABC):
         return pl.DataFrame(rows, schema_overrides={"typical": pl.List(pl.String)})
 
     def likes(self, prompt: str, responses: Sequence[str]) -> pl.DataFrame:
-        """Each group's scores of these responses, [n] rows of a table, less the group's mean."""
-        scores = {f"group {k}": self.export(k)(prompt, responses) for k in range(self.scorer.groups)}
+        """Each group's scores of these responses, [n] rows of a table, less the group's mean; everybody's, if one."""
+        rewards = {f"group {k}": self.export(k) for k in range(self.scorer.groups)} if self.simplex else {}
+        rewards = rewards or {"everybody": self.export()}
+        scores = {name: reward(prompt, responses) for name, reward in rewards.items()}
         return pl.DataFrame({"response": list(responses)} | {name: s - s.mean() for name, s in scores.items()})
 
     def save(self, folder: str | Path) -> Path:

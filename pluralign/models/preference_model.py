@@ -23,7 +23,7 @@ Loss = Callable[[Tensor], Tensor]
 LOSSES: dict[str, Loss] = {"logistic": logistic, "hinge": hinge, "smooth-hinge": smooth_hinge}
 TRAINING = (
     *("loss", "epochs", "batch", "lr", "weight_decay"),
-    *("norm_penalty", "norm_bound", "balance", "restarts", "seed"),
+    *("norm_penalty", "norm_bound", "balance", "apart", "restarts", "seed"),
 )
 """Arguments of a `PreferenceModel` apart from its score."""
 FEW = 20
@@ -38,8 +38,8 @@ class PreferenceModel(Population):
     tie counts as half a win. epochs, batch: passes over the answers and how many a step reads. lr: Adam's step, which
     falls to zero along a cosine; weight_decay: of the score's matrices. norm_penalty: times the mean, over the answers,
     of how far what the person wishes for lies beyond norm_bound, is added to the loss. balance: every person counts
-    alike, however much they said. restarts: searches from other starts, of which the one with the lowest training loss
-    is kept.
+    alike, however much they said. apart: everybody is a group of their own, as many groups as people. restarts:
+    searches from other starts, of which the one with the lowest training loss is kept.
 
     Chen et al. 2024 (PAL); Davidson 1970. Raises `OptionError` and `FeedbackError`.
 
@@ -65,13 +65,14 @@ class PreferenceModel(Population):
         norm_penalty: float = 0.0,
         norm_bound: float = 23.0,
         balance: bool = False,
+        apart: bool = False,
         restarts: int = 1,
         seed: int = 0,
     ) -> None:
         if loss != "davidson" and loss not in LOSSES:
             raise OptionError(f"loss {loss!r} is not one of {', '.join(LOSSES)}, davidson")
         self.scorer, self.loss, self.epochs, self.batch = score, loss, epochs, batch
-        self.lr, self.weight_decay, self.balance = lr, weight_decay, balance
+        self.lr, self.weight_decay, self.balance, self.apart = lr, weight_decay, balance, apart
         self.norm_penalty, self.norm_bound = norm_penalty, norm_bound
         self.restarts, self.seed = restarts, seed
         self.settings = {name: getattr(self, name) for name in TRAINING}
@@ -83,15 +84,23 @@ class PreferenceModel(Population):
             raise OptionError("epochs, batch and restarts are at least 1")
         if self.loss == "davidson" and len(np.unique(answers.probability.numpy() == 0.5)) < 2:
             raise FeedbackError("loss davidson needs ties and answers that are none; use logistic here")
+        if self.apart and self.scorer.groups != len(answers.people):
+            raise OptionError(
+                f"apart needs a group for each of {len(answers.people)} people; make the score with as many"
+            )
         found: list[tuple[float, int, Score, Tensor, Tensor]] = []
         for start in range(self.restarts):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(self.seed + start)
-                score = copy.deepcopy(self.scorer).requires_grad_(True).apply(_begin_again)
+                score = copy.deepcopy(self.scorer).requires_grad_(True).train().apply(_begin_again)
                 logits = nn.Parameter(torch.randn(len(answers.people), score.groups))
+                if self.apart:
+                    # Exactly zero and one after the softmax, and no slope.
+                    logits = nn.Parameter(torch.eye(score.groups).log(), requires_grad=False)
                 log_nu = nn.Parameter(torch.zeros(()))
                 self._descend(answers, score, logits, log_nu)
             weights = torch.softmax(logits.detach(), -1)
+            score.eval()
             loss = self._mean_loss(answers, score, weights, log_nu.detach())
             found.append((loss, start, score, weights, log_nu.detach()))
         self.loss_, _, self.scorer, self._weights, nu = min(found, key=lambda each: each[:2])
@@ -110,7 +119,7 @@ class PreferenceModel(Population):
         rest = [p for p in score.parameters() if p.ndim <= 1]
         groups: list[dict[str, Any]] = [
             {"params": decayed, "weight_decay": self.weight_decay},
-            {"params": [*rest, logits, log_nu]},
+            {"params": [p for p in (*rest, logits, log_nu) if p.requires_grad]},
         ]
         optimizer = torch.optim.Adam(groups, lr=self.lr)
         n, size = len(answers), min(self.batch, len(answers))
