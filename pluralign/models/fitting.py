@@ -63,7 +63,7 @@ def fit(
     feedback: Any,
     population: str = "ideal-point",
     groups: int | Sequence[int] = 2,
-    encoder: Encoder | str = "features",
+    encoder: Encoder | Features | str = "features",
     *,
     null: int = 19,
     cache: str | Path | None = CACHE,
@@ -108,7 +108,10 @@ def fit(
     if isinstance(feedback, Answers):
         features, answers = None, feedback
     else:
-        features = Features(encoder, apart=population in READ_PROMPTS, cache=cache)
+        if isinstance(encoder, Features):
+            features = encoder
+        else:
+            features = Features(encoder, apart=population in READ_PROMPTS, cache=cache)
         answers = features.answers(feedback)
     if tried != [1] and len(answers.people) == 1:
         raise FeedbackError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -41,3 +42,33 @@ class Reward:
         if self.features.apart:
             asked = torch.as_tensor(self.features.vectors([prompt]), dtype=torch.float32).expand(len(items), -1)
         return np.asarray(self.of(items, asked).double().numpy())
+
+    def save_pretrained(self, folder: str | Path) -> Path:
+        """Write a `transformers` classifier with one label, for any tool that takes reward models.
+
+        Its reward of prompt, blank line and response differs from this one by a constant. The encoder must be a causal
+        language model read at its last token (`Features(name, pooling="last")`), and the reward linear in its vectors.
+        Raises `OptionError` otherwise.
+        """
+        from pluralign.policy.rewards import load_reward
+
+        features = self.features
+        if features is None or not isinstance(features.encoder, str) or features.pooling != "last" or features.apart:
+            raise OptionError(
+                "only rewards on the last token of prompt and response make a classifier of transformers; fit with "
+                "Features(NAME, pooling='last'), or use this object as it is"
+            )
+        scale = torch.ones(1) if features.scale is None else torch.as_tensor(features.scale, dtype=torch.float32)
+        model, tokenizer = load_reward(features.encoder)
+        width = model.score.in_features
+        worth = self.of(torch.eye(width)) - self.of(torch.zeros(1, width))
+        tried = torch.randn(8, width, generator=torch.Generator().manual_seed(0))
+        if not torch.allclose(self.of(tried) - self.of(torch.zeros(1, width)), tried @ worth, rtol=1e-3, atol=1e-3):
+            raise OptionError(
+                f"the reward of {type(self.scorer).__name__} is not linear in its vectors, so no classifier with one "
+                "matrix gives it; fit a low-rank population or a linear head, or use this object as it is"
+            )
+        model.score.weight.data = (worth / scale)[None].to(model.dtype)
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        return Path(folder)

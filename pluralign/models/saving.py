@@ -35,6 +35,7 @@ def save(model: Population, folder: Path) -> Path:
         else {
             "encoder": features.encoder if isinstance(features.encoder, str) else None,
             "apart": features.apart,
+            "pooling": features.pooling,
             "names": features.names,
             "centre": None if features.centre is None else features.centre.tolist(),
             "scale": None if features.scale is None else features.scale.tolist(),
@@ -77,7 +78,7 @@ def load(folder: Path, encoder: Any = None) -> Population:
         given = known["encoder"] or encoder
         if given is None:
             raise OptionError(f"{folder}: was fitted with a function as encoder; give it: load(folder, encoder=...)")
-        model.features = Features(given, apart=known["apart"])
+        model.features = Features(given, apart=known["apart"], pooling=known.get("pooling", "mean"))
         model.features.names = known["names"]
         if known["centre"] is not None:
             model.features.centre, model.features.scale = np.array(known["centre"]), np.array(known["scale"])

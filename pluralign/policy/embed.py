@@ -1,9 +1,9 @@
-"""Texts as vectors: mean hidden states of a causal language model."""
+"""Texts as vectors: hidden states of a language model."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -12,33 +12,66 @@ from numpy.typing import NDArray
 from pluralign.policy.load import load
 from pluralign.policy.statistics import pooled
 
+Pooling = Literal["mean", "last"]
+
 
 def embedder(
-    model: Any, tokenizer: Any = None, *, layer: int = -1, batch_size: int = 16, max_length: int = 1024
+    model: Any,
+    tokenizer: Any = None,
+    *,
+    layer: int = -1,
+    batch_size: int = 16,
+    max_length: int = 1024,
+    pooling: Pooling = "mean",
+    keep_end: bool = False,
 ) -> Callable[[Sequence[str]], NDArray[np.float64]]:
     """A function from texts [n] to vectors [n, H], for the weights in `pluralign.feedback.recipes`.
 
-    model: loaded, with its tokenizer, or the name of one. Texts beyond max_length tokens lose their ends.
+    model: loaded, with its tokenizer, or the name of one. Texts beyond max_length tokens lose their ends, with keep_end
+    their beginnings. pooling: the mean over the tokens, or the last token that is not padding (of `last_token`).
     """
     if tokenizer is None:
         model, tokenizer = load(model)
+    kept = slice(-max_length, None) if keep_end else slice(max_length)
 
     @torch.no_grad()
     def embed(texts: Sequence[str]) -> NDArray[np.float64]:
-        found = []
         training = model.training
         model.eval()
-        for start in range(0, len(texts), batch_size):
-            ids = [tokenizer(text or " ")["input_ids"][:max_length] for text in texts[start : start + batch_size]]
-            ids = [row or [tokenizer.eos_token_id] for row in ids]
+        every = [tokenizer(text or " ")["input_ids"][kept] or [tokenizer.eos_token_id] for text in texts]
+        # Texts of like length together waste least on padding.
+        order = sorted(range(len(every)), key=lambda i: len(every[i]))
+        found: dict[int, NDArray[np.float64]] = {}
+        for start in range(0, len(order), batch_size):
+            places = order[start : start + batch_size]
+            ids = [every[i] for i in places]
             padded, mask = (torch.zeros(len(ids), max(map(len, ids)), dtype=torch.long) for _ in range(2))
             for i, row in enumerate(ids):
                 padded[i, : len(row)] = torch.tensor(row)
                 mask[i, : len(row)] = 1
             padded, mask = padded.to(model.device), mask.to(model.device)
             out = model(input_ids=padded, attention_mask=mask, use_cache=False, output_hidden_states=True)
-            found.append(pooled(out.hidden_states[layer], mask).double().cpu().numpy())
+            states = out.hidden_states[layer]
+            if pooling == "last":
+                at = last_token(padded, mask, tokenizer.pad_token_id)
+                vectors = states[torch.arange(len(ids), device=states.device), at]
+            else:
+                vectors = pooled(states, mask)
+            found.update(zip(places, vectors.double().cpu().numpy(), strict=True))
         model.train(training)
-        return np.concatenate(found)
+        return np.stack([found[i] for i in range(len(every))])
 
     return embed
+
+
+def last_token(ids: torch.Tensor, mask: torch.Tensor, pad_id: int | None) -> torch.Tensor:
+    """[N]: the last place of each text [N, T] that is no padding, on whichever side that is.
+
+    As `transformers` has it for classifiers: where the padding token is also the end of a text, the token before it.
+
+    >>> ids = torch.tensor([[5, 6, 0], [0, 5, 6]])
+    >>> last_token(ids, (ids > 0).long(), 0).tolist()
+    [1, 2]
+    """
+    real = mask.bool() if pad_id is None else mask.bool() & (ids != pad_id)
+    return (real * torch.arange(ids.shape[1], device=ids.device)).argmax(-1)

@@ -9,8 +9,9 @@ from pluralign.train.run import Run
 if TYPE_CHECKING:
     from pluralign.train.alignment import align
     from pluralign.train.rounds import align_rounds
+    from pluralign.train.text_reward import TextReward
 
-__all__ = ["Run", "align", "align_rounds"]
+__all__ = ["Run", "TextReward", "align", "align_rounds"]
 
 
 def __getattr__(name: str) -> Any:
@@ -23,4 +24,8 @@ def __getattr__(name: str) -> Any:
         from pluralign.train.rounds import align_rounds
 
         return align_rounds
+    if name == "TextReward":
+        from pluralign.train.text_reward import TextReward
+
+        return TextReward
     raise AttributeError(f"module 'pluralign.train' has no attribute '{name}'")

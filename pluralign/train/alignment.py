@@ -26,6 +26,7 @@ from pluralign.policy.ability import plain_only, ways
 from pluralign.policy.encode import Encoded, Encoder, joint
 from pluralign.policy.load import load
 from pluralign.policy.reference import ReferenceCache, weights_fingerprint
+from pluralign.policy.rewards import load_reward, with_head
 from pluralign.policy.sparse_features import sparse_encoder
 from pluralign.policy.statistics import Reference
 from pluralign.progress import bar
@@ -38,7 +39,7 @@ from pluralign.train.options import AlignOptions, read_config, resolve
 from pluralign.train.resume import check_same, newest_checkpoint
 from pluralign.train.run import Run
 from pluralign.train.savings import LOOK, positions, sentence
-from pluralign.train.scorer import COMPUTED, LIVE
+from pluralign.train.scorer import COMPUTED, LIVE, OF_REWARDS
 from pluralign.train.trainer import PolicyTrainer
 
 LIBRARIES = ("pluralign", "torch", "transformers", "accelerate", "peft", "datasets", "polars", "pyarrow", "numpy")
@@ -76,7 +77,9 @@ def align(
     given = _given(run, data, model, objective, eval_data, config, resume, options)
     settings, goal, goal_options, training = resolve(given)
     moving.check(settings, goal, goal_options)
-    if lacking := goal.needs(**goal_options) - COMPUTED:
+    if settings.reward:
+        _check_reward(settings, goal, goal_options)
+    elif lacking := goal.needs(**goal_options) - COMPUTED:
         raise OptionError(
             f"{goal.name} needs {', '.join(sorted(lacking))}, which align does not compute; "
             f"call it from a loop of your own"
@@ -129,6 +132,7 @@ def align(
         encode=encode,
         objective=goal,
         options=goal_options,
+        reward=settings.reward,
         pad_id=tokenizer.pad_token_id,
         model=policy,
         args=arguments,
@@ -136,7 +140,8 @@ def align(
         eval_dataset=held_examples,
         processing_class=tokenizer,
     )
-    _print_ways(trainer, examples, cache, console)
+    if not settings.reward:
+        _print_ways(trainer, examples, cache, console)
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(_RunLog(run, console))
     stopper = _StopAfterStep()
@@ -161,9 +166,21 @@ def align(
         trainer.evaluate()
     if _is_main():
         _save_model(run, trainer, tokenizer)
-        console.print(f"\ndone: {run.path}\nnext: pluralign evaluate {run.path}")
+        following = "" if settings.reward else f"\nnext: pluralign evaluate {run.path}"
+        console.print(f"\ndone: {run.path}{following}")
     trainer.accelerator.wait_for_everyone()
     return Run.open(run.path)
+
+
+def _check_reward(settings: AlignOptions, goal: Objective, goal_options: Mapping[str, Any]) -> None:
+    if lacking := goal.needs(**goal_options) - OF_REWARDS:
+        raise OptionError(
+            f"{goal.name} needs {', '.join(sorted(lacking))}, which a reward does not have; "
+            f"bradley_terry, plackett_luce, regression and others that read one number a response do without"
+        )
+    for name in ("plain", "sync_ref_model", "reference_model", "sparse_autoencoder", "frozen_models"):
+        if getattr(settings, name):
+            raise OptionError(f"--{name.replace('_', '-')} is about log-probs of a policy; leave it out with --reward")
 
 
 def _sparse_encoder(settings: AlignOptions, goal: Objective, needs: set[Need], device: Any) -> Any:
@@ -239,11 +256,14 @@ def _without(feedback: Feedback, names: list[str]) -> Feedback:
 
 def _model(run: Run, settings: AlignOptions, train: Feedback, console: Console, resume: bool) -> tuple[Any, Any]:
     saved = run.path / "reference"
+    made = settings.model.startswith("lab:")
     # One left by an attempt that failed may be of other options.
-    if resume and saved.is_dir():
-        return load(str(saved), dtype=settings.dtype)
-    if not settings.model.startswith("lab:"):
-        return load(settings.model, dtype=settings.dtype)
+    kept = resume and saved.is_dir()
+    if kept or not made:
+        name = str(saved) if kept else settings.model
+        if settings.reward:
+            return load_reward(name, dtype=settings.dtype, seed=settings.seed)
+        return load(name, dtype=settings.dtype)
     from pluralign.lab.tiny import written
 
     texts = sorted({written((*j.prompt, *r.messages)) for j in train for r in j.responses})
@@ -251,6 +271,8 @@ def _model(run: Run, settings: AlignOptions, train: Feedback, console: Console, 
         model, tokenizer = load(
             settings.model, texts=texts, seed=settings.seed, steps=settings.pretrain_steps, progress=step
         )
+    if settings.reward:
+        model, tokenizer = with_head(model, tokenizer, seed=settings.seed)
     if _is_main():
         # Made once: what is resumed, evaluated and compared with is this very model.
         _save_whole(saved, model, tokenizer)
@@ -278,7 +300,8 @@ def _with_adapters(model: Any, settings: AlignOptions) -> Any:
     from peft import LoraConfig, get_peft_model
 
     alpha = settings.lora_alpha or 2 * settings.lora
-    adapters = LoraConfig(r=settings.lora, lora_alpha=alpha, target_modules="all-linear", task_type="CAUSAL_LM")
+    task = "SEQ_CLS" if settings.reward else "CAUSAL_LM"
+    adapters = LoraConfig(r=settings.lora, lora_alpha=alpha, target_modules="all-linear", task_type=task)
     return get_peft_model(model, adapters)
 
 
@@ -295,6 +318,8 @@ def _examples(
     """Rows with their reference log-probs: every objective reports displacement and KL, if it needs them or not."""
     model.to(arguments.device)
     examples = Examples(prepared.rows)
+    if settings.reward:
+        return examples
     encoded = [row.encoded for row in prepared.rows]
     size = arguments.per_device_eval_batch_size
     # One process computes; the others then find the result on disk.

@@ -53,6 +53,8 @@ NAMES = [
     "auxiliary",
 ]
 """Every metric of `add_metrics` and `add_slopes`, in the order reported."""
+REWARD_NAMES = [name for name in NAMES if name.startswith(("rewards/", "gradients/")) and name != "rewards/longer"]
+"""Those that mean something where the numbers are rewards and no log-probs."""
 
 
 def add_metrics(tally: Tally, batch: PolicyBatch, rewards: Scores) -> None:

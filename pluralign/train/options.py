@@ -44,6 +44,8 @@ class AlignOptions(pydantic.BaseModel):
     """A folder, a hub name, or lab:tiny, lab:small, lab:base."""
     objective: str = "dpo"
     """A name from the catalogue, or a sum such as 0.8*dpo + 0.2*bco + sft."""
+    reward: bool = False
+    """Train a reward, a number from the last token, in place of a policy; objectives read rewards as log-ratios."""
     data: str | None = None
     """File, folder or hub name of the feedback."""
     format: str | None = None
@@ -109,9 +111,9 @@ def resolve(given: Mapping[str, Any]) -> tuple[AlignOptions, Objective, dict[str
 
     Raises `OptionError` for an unknown name, with the nearest known ones, and for a value out of bounds.
     """
-    name = given.get("objective", "dpo")
+    name = given.get("objective", "bradley_terry" if given.get("reward") else "dpo")
     known = catalogue()
-    objective = find(str(name))
+    objective = objective_of(str(name), reward=bool(given.get("reward")))
     own, its, training = {}, {}, {}
     arguments = training_names()
     for key, value in given.items():
@@ -127,11 +129,20 @@ def resolve(given: Mapping[str, Any]) -> tuple[AlignOptions, Objective, dict[str
             names = [*AlignOptions.model_fields, *objective.options.model_fields, *arguments]
             raise OptionError(f"{name} does not use '{key}', nor does align or the trainer{where}{_near(key, names)}")
     try:
-        return AlignOptions(**own), objective, objective.checked(its), training
+        return AlignOptions(**own | {"objective": name}), objective, objective.checked(its), training
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         option = ".".join(map(str, first["loc"]))
         raise OptionError(f"option '{option}' = {first.get('input')!r}: {first['msg']}") from None
+
+
+def objective_of(name: str, *, reward: bool) -> Objective:
+    """The objective of this name or expression; for a reward model, its losses too."""
+    if not reward:
+        return find(name)
+    from pluralign.models.losses import find_loss
+
+    return find_loss(name)
 
 
 def training_names() -> list[str]:

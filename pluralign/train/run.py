@@ -67,14 +67,19 @@ class Run:
     @property
     def objective(self) -> Any:
         """The objective the run was trained with."""
-        from pluralign.objectives import find
+        from pluralign.train.options import objective_of
 
-        return find(self.config["objective"])
+        return objective_of(self.config["objective"], reward=self.is_reward)
 
     @property
     def objective_options(self) -> dict[str, Any]:
         """Its options, all of them."""
         return dict(self.config["objective_options"])
+
+    @property
+    def is_reward(self) -> bool:
+        """Whether it trained a reward model."""
+        return bool(self.config["options"].get("reward"))
 
     def heldout(self) -> Any:
         """The rows kept out of training, as `Feedback`; raises `OptionError` if there are none."""
@@ -95,6 +100,10 @@ class Run:
 
         if not self.finished:
             raise OptionError(f"{self.path} is not finished; continue it with align --resume")
+        if self.is_reward:
+            raise OptionError(
+                f"{self.path} holds a reward model, which says nothing; open it with pluralign.train.TextReward.load"
+            )
         return load(str(self.path / "model"))
 
     def load_reference(self) -> Any:

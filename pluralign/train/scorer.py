@@ -11,6 +11,7 @@ import torch
 from pluralign.objectives import Need, PolicyBatch
 from pluralign.policy.batch import TokenBatch
 from pluralign.policy.logprobs import LogProbs, logprobs
+from pluralign.policy.rewards import rewards
 from pluralign.policy.statistics import Encode, Reference, features, last_states, prompt_embedding, token_values
 from pluralign.train.batches import policy_batch
 
@@ -32,6 +33,8 @@ COMPUTED = LIVE | {
     Need.AUXILIARY,
 }
 """What an objective may need in `align`."""
+OF_REWARDS = {Need.REFERENCE, Need.RUNNING_REWARD, Need.RUNNING, Need.WHOLE_STEP, Need.RATINGS, Need.RANDOM}
+"""What it may need where the model is a reward: it has no tokens, and its reference is zero."""
 
 
 class Scorer:
@@ -84,6 +87,20 @@ class Scorer:
         if "uniform" in inputs:
             extra["uniform"] = inputs["uniform"]
         return replace(policy_batch(inputs, scored, self.beta, **step), **extra)
+
+
+class RewardScorer:
+    """Scores collated rows by a reward model: rewards stand for log-probs, the reference is zero, lengths are one."""
+
+    def __init__(self, beta: float | None) -> None:
+        self.beta = beta
+
+    def __call__(self, model: Any, inputs: dict[str, Any], step: dict[str, Any]) -> PolicyBatch:
+        """The rows under the model; step: what they share with the other rows of their optimizer step."""
+        found = rewards(model, inputs["tokens"])
+        zeros = torch.zeros_like(found)
+        scored = LogProbs(found, zeros + 1, found[..., None])
+        return policy_batch(inputs | {"ref_logp": zeros}, scored, self.beta, **step)
 
 
 def joint_logprobs(model: Any, tokens: TokenBatch) -> tuple[LogProbs, torch.Tensor]:

@@ -8,7 +8,7 @@ steps are part of the checkpoint.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -27,8 +27,8 @@ from pluralign.policy.statistics import Encode, Reference
 from pluralign.train import heads
 from pluralign.train.batches import Examples, batch_of, policy_batch, unscored
 from pluralign.train.memory import Memory
-from pluralign.train.metrics import NAMES, Tally, add_metrics, add_slopes
-from pluralign.train.scorer import Scorer, with_random, without_dropout
+from pluralign.train.metrics import NAMES, REWARD_NAMES, Tally, add_metrics, add_slopes
+from pluralign.train.scorer import RewardScorer, Scorer, with_random, without_dropout
 
 STATE = "objective_state.json"
 ORDERS = ("random", "sequential", "group_by_length")
@@ -81,13 +81,19 @@ class PolicyTrainer(Trainer):
         moving: bool = False,
         head: torch.nn.Module | None = None,
         encode: Encode | None = None,
+        reward: bool = False,
         **rest: Any,
     ) -> None:
         self.objective, self.options, self.needs = objective, options, objective.needs(**options)
         self.tally = Tally()
         self.memory = Memory(objective, options)
         self.head = head
-        self.scorer = Scorer(self.needs, options.get("beta"), reference, feature_layer, moving, head, encode)
+        self.scorer: Callable[..., PolicyBatch] = (
+            RewardScorer(options.get("beta"))
+            if reward
+            else Scorer(self.needs, options.get("beta"), reference, feature_layer, moving, head, encode)
+        )
+        self.names = REWARD_NAMES if reward else NAMES
         self._step: dict[str, Any] = {}
         self._surrogates: list[Surrogate] = []
         self._step_loss = torch.zeros(())
@@ -180,7 +186,7 @@ class PolicyTrainer(Trainer):
                 tally.add("loss", self.objective(batch, **self.options), weight)
                 add_metrics(tally, batch, self.objective.score(batch, **self.options))
         model.train(training)
-        metrics = {f"eval_{name}": value for name, value in tally.means(self._sum, ["loss", *NAMES]).items()}
+        metrics = {f"eval_{name}": value for name, value in tally.means(self._sum, ["loss", *self.names]).items()}
         self.log(dict(metrics))
         self.control: Any = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
@@ -188,7 +194,7 @@ class PolicyTrainer(Trainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log; training lines get the means of the steps since the last one."""
         if "loss" in logs:
-            logs |= self.tally.means(self._sum, NAMES)
+            logs |= self.tally.means(self._sum, self.names)
         super().log(logs, start_time)
 
     def _shared(self, batches: list[dict[str, Any]]) -> dict[str, Any]:
