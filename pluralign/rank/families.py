@@ -19,6 +19,9 @@ Array = NDArray[np.float64]
 
 BLOCK = 1 << 13
 
+FLAT = 36.0
+"""Logits beyond which rounding leaves a logistic curve no curvature."""
+
 NODES, MASSES = np.polynomial.hermite_e.hermegauss(21)
 MASSES = MASSES / MASSES.sum()
 
@@ -69,6 +72,8 @@ class Logistic:
         """Negative log-likelihood and derivatives."""
         nll, slope, curvature = 0.0 if value else np.nan, np.empty_like(d), np.empty_like(d)
         tied = bool(won[:, 2].any())
+        # Where no curvature is left, nothing would hold an item.
+        flat = max(d.max(initial=0.0), -d.min(initial=0.0)) > FLAT
         # Blocks that stay in the cache: a million pairs at a time would move every temporary through memory.
         for start in range(0, len(d), BLOCK):
             inside = slice(start, start + BLOCK)
@@ -77,8 +82,7 @@ class Logistic:
             if tied:
                 wins = wins + 0.5 * won[inside, 2]
                 total += won[inside, 2]
-            # Beyond, rounding leaves no curvature at all; where it leaves none, nothing would hold an item.
-            near = np.clip(margin, -36.0, 36.0)
+            near = np.clip(margin, -FLAT, FLAT) if flat else margin
             p = np.negative(near)
             np.exp(p, out=p)
             p += 1

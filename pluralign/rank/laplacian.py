@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve, solveh_banded
+from scipy.linalg import lapack, solveh_banded
 from scipy.sparse import diags_array
 from scipy.sparse.csgraph import reverse_cuthill_mckee
 from scipy.sparse.linalg import splu
@@ -38,7 +38,9 @@ class Laplacian:
         self.i, self.j, self.component, self.n = i, j, component, len(component)
         self.pairs = Pairs(i, j, self.n)
         self.hard = False
-        self._order: NDArray[np.int32] | None = None
+        self._band: _Band | None = None
+        # Places of pairs in a dense matrix.
+        self._at = i.astype(np.intp) * self.n + j if self.n <= DENSE else None
         self._sizes = np.bincount(component)
         # The first item of each component.
         one = len(self._sizes) == 1
@@ -74,47 +76,33 @@ class Laplacian:
 
     def _dense(self, h: Array, degree: Array, held: NDArray[np.intp]) -> Solve:
         matrix = np.zeros((self.n, self.n))
-        matrix[self.i, self.j] = -h
-        matrix += matrix.T
-        matrix[np.diag_indices(self.n)] = degree
+        cells = matrix.reshape(-1)
+        cells[self._at] = -h
+        cells[:: self.n + 1] = degree
         # Any positive number on a held diagonal leaves a sum-zero system consistent and makes it definite.
         matrix[held, held] += degree[held]
-        factor = cho_factor(matrix, overwrite_a=True, check_finite=False)
-        return lambda b: np.asarray(cho_solve(factor, b, check_finite=False))
+        # The upper half, read by columns, is LAPACK's lower one.
+        factor, failed = lapack.dpotrf(matrix.T, lower=1, clean=0, overwrite_a=1)
+        if failed:
+            raise np.linalg.LinAlgError("the graph's matrix is not definite")
+        return lambda b: np.asarray(lapack.dpotrs(factor, b, lower=1)[0])
 
     def settle(self) -> None:
         """Choose a factor at once where that is cheap: on a graph known to be long, where iterations crawl."""
         if self.n > DENSE and len(self.i) <= SPARSE * self.n:
-            low, high, _ = self._ordered()
-            self.hard = _narrow(low, high)
+            self.hard = self._banded().narrow
 
-    def _ordered(self) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
-        """Places of the pairs' items in an order that keeps neighbours near each other, and that order."""
-        if self._order is None:
-            upper = self.pairs.upper.copy()
-            upper.data = np.ones(len(self.i))
-            self._order = reverse_cuthill_mckee((upper + upper.T).tocsr(), symmetric_mode=True)
-        place = np.empty(self.n, dtype=np.int32)
-        place[self._order] = np.arange(self.n, dtype=np.int32)
-        i, j = place[self.i], place[self.j]
-        return np.minimum(i, j), np.maximum(i, j), self._order
+    def _banded(self) -> _Band:
+        if self._band is None:
+            self._band = _Band(self.pairs)
+        return self._band
 
     def _factored(self, h: Array, degree: Array, held: NDArray[np.intp]) -> Solve:
         degree = degree.copy()
         degree[held] *= 2
-        low, high, order = self._ordered()
-        if _narrow(low, high):
-            width = int((high - low).max())
-            band = np.zeros((width + 1, self.n))
-            band[width] = degree[order]
-            band[width - (high - low), high] = -h
-
-            def banded(b: Array) -> Array:
-                x = np.empty_like(b)
-                x[order] = solveh_banded(band, b[order], check_finite=False)
-                return x
-
-            return banded
+        band = self._banded()
+        if band.narrow:
+            return band.solver(h, degree)
         upper = self.pairs.upper.copy()
         upper.data = -h
         factor = splu((upper + upper.T + diags_array(degree)).tocsc(), permc_spec="MMD_AT_PLUS_A")
@@ -145,7 +133,37 @@ class Laplacian:
         return solve
 
 
-def _narrow(low: NDArray[np.int32], high: NDArray[np.int32]) -> bool:
-    """Whether a band around the diagonal costs about what the pairs themselves do."""
-    width = int((high - low).max(initial=0))
-    return width * width <= 4 * len(low)
+class _Band:
+    """The matrix of a long and thin graph as a band around its diagonal, items in an order that keeps neighbours near.
+
+    Cuthill and McKee 1969, reversed.
+    """
+
+    def __init__(self, pairs: Pairs) -> None:
+        n = pairs.n
+        upper = pairs.upper.copy()
+        upper.data = np.ones(len(pairs.i))
+        self._order = reverse_cuthill_mckee((upper + upper.T).tocsr(), symmetric_mode=True)
+        place = np.empty(n, dtype=np.intp)
+        place[self._order] = np.arange(n)
+        i, j = place[pairs.i], place[pairs.j]
+        gap = np.abs(i - j)
+        self._width = int(gap.max(initial=0))
+        self.narrow = self._width**2 <= 4 * len(gap)
+        """Whether a band costs about what the pairs themselves do."""
+        # The diagonal is the last row, and a pair lies above it in the column of its later item.
+        self._at = (self._width - gap) * n + np.maximum(i, j)
+
+    def solver(self, h: Array, degree: Array) -> Solve:
+        """See `Laplacian.solver`."""
+        order = self._order
+        band = np.zeros((self._width + 1, len(order)))
+        band.reshape(-1)[self._at] = -h
+        band[-1] = degree[order]
+
+        def solve(b: Array) -> Array:
+            x = np.empty_like(b)
+            x[order] = solveh_banded(band, b[order], check_finite=False)
+            return x
+
+        return solve

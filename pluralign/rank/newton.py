@@ -18,9 +18,9 @@ Array = NDArray[np.float64]
 STEP = 1e-7
 """A search by another's value ends with a step no larger than this, in logits."""
 
-LEFT = 1e-10
-"""Ours ends when no more than about this is left to go, in logits. Convergence is quadratic: after a step that changes
-margins by r at most, r times its length remains, and a small multiple of the error in solving for it."""
+LEFT = 1e-9
+"""Ours ends when no more than about this is left to go, in logits. Convergence is quadratic: after a short step that
+changes margins by r at most, r / 2 times its length remains, and a small multiple of the error in solving for it."""
 
 SAFE = 1.5
 """A full Newton step that changes no margin by more than this improves a logistic likelihood: the curvature along it
@@ -124,7 +124,7 @@ def newton(problem: Problem, family: Family, penalty: Penalty, start: Solution |
 
     Scores have mean zero in every component without a penalty.
     """
-    theta = _log_odds(problem) if start is None else start.theta.copy()
+    theta = _start(problem) if start is None else start.theta.copy()
     beta = np.zeros(problem.z.shape[1]) if start is None else start.beta.copy()
     tie = family.start if start is None else start.tie
     # Values are only needed where a step may not improve them; for the logistic model they cost most of a pass.
@@ -147,7 +147,7 @@ def newton(problem: Problem, family: Family, penalty: Penalty, start: Solution |
             value, pull, stiffness = penalty.terms(theta, beta)
             continue
         # An iterative solution is off by a small multiple of the residual that was asked for.
-        last = size * (reach + (0 if problem.laplacian.exact else 10 * accuracy)) <= LEFT
+        last = size * (reach / 2 + (0 if problem.laplacian.exact else 10 * accuracy)) <= LEFT
         safe = quick and reach <= SAFE
         previous = -np.inf if safe else terms.nll + value
         if np.isnan(previous):
@@ -172,18 +172,37 @@ def newton(problem: Problem, family: Family, penalty: Penalty, start: Solution |
             return Solution(theta, beta, tie, terms.nll, Certificate(size, float(np.abs(gradient).max()), steps))
         size *= length
         # Looser while far away (Dembo, Eisenstat and Steihaug 1982); a step costs more than the digits of its solution.
-        accuracy = min(1e-2, max(1e-5, size * size / 10))
+        accuracy = min(1e-2, max(1e-6, size * size / 100))
     raise NotConverged(f"after {STEPS} Newton steps scores still move by {size:.3g} logits")
 
 
-def _log_odds(problem: Problem) -> Array:
-    """Log odds of winning, as if everybody met everybody."""
-    half = 0.5 * problem.won[:, 2]
-    (won_i, won_j), (lost_i, lost_j) = (problem.sums(problem.won[:, k] + half) for k in (0, 1))
-    theta: Array = np.log((won_i + lost_j + 0.5) / (lost_i + won_j + 0.5))
+def _start(problem: Problem) -> Array:
+    """Scores to begin with, from counts alone."""
+    ties = problem.won[:, 2]
+    tied = ties.any()
+    wins, losses = (problem.won[:, k] + 0.5 * ties if tied else problem.won[:, k] for k in (0, 1))
+    laplacian = problem.laplacian
+    if laplacian.hard and problem.owner is None:
+        # Few steps lead from an item to those it met and many to all others, so that every pair is asked for its own
+        # log odds, and these are put together by least squares.
+        total = wins + losses + 1
+        weight = (wins + 0.5) * (losses + 0.5) / total
+        odds = np.log((wins + 0.5) / (losses + 0.5))
+        theta = laplacian.solver(weight, np.zeros(problem.n), 1e-2)(problem.to_items(weight * odds))
+        return theta - theta.mean()
+    (won_i, won_j), (lost_i, lost_j) = problem.sums(wins), problem.sums(losses)
+    won, lost = won_i + lost_j, lost_i + won_j
+    # As if everybody had met everybody.
+    theta = np.log((won + 0.5) / (lost + 0.5))
     theta -= theta.mean()
     # Opponents are as spread as the items are, which flattens a logistic curve like this.
-    return np.asarray(theta / np.sqrt(max(0.25, 1 - np.pi / 8 * float(theta.var()))))
+    theta /= np.sqrt(max(0.25, 1 - np.pi / 8 * float(theta.var())))
+    if not laplacian.exact:
+        # By how strong those were whom each item met; where steps are dear, this saves one.
+        laplacian.pairs.set(problem.by_pair(wins + losses))
+        theta += laplacian.pairs.neighbours(theta) / np.maximum(won + lost, 1)
+        theta -= theta.mean()
+    return np.asarray(theta)
 
 
 def newton_step(
