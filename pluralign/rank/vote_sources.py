@@ -89,7 +89,9 @@ def renamed(frame: Table, known: Sequence[str], columns: Mapping[str, str], name
         if synonym in present and ours not in present:
             mapping[next((theirs for theirs, mine in mapping.items() if mine == synonym), synonym)] = ours
             present.add(ours)
-    return frame.drop(gone).rename(mapping)
+    # Neither is free where there is nothing to do.
+    frame = frame.drop(gone) if gone else frame
+    return frame.rename(mapping) if mapping else frame
 
 
 def _sides(frame: pl.DataFrame) -> tuple[str, str] | None:
@@ -132,9 +134,17 @@ def _from_frame(frame: pl.DataFrame, labels: Mapping[str, str], name: str) -> Vo
         prompt=prompt,
         days=days,
         dated=dated,
-        extra=frame.drop(sides),
+        extra=_without(frame, sides),
         dropped=dropped,
     )
+
+
+def _without(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+    """Quicker than `frame.drop`, which asks the query engine."""
+    rest = frame.clone()
+    for column in columns:
+        rest.drop_in_place(column)
+    return rest
 
 
 def _outcome(

@@ -176,18 +176,18 @@ def _sorted_counts(key: NDArray[Any], weight: NDArray[np.float64] | None) -> tup
     else:
         order = np.argsort(key, kind="stable")
         key, weight = key[order], weight[order]
-    pairs, said = key >> 2, (key & 3).astype(np.int8)
+    pairs = key >> 2
     fresh = np.ones(len(pairs), dtype=bool)
     np.not_equal(pairs[1:], pairs[:-1], out=fresh[1:])
     place = np.cumsum(fresh)
     place -= 1
+    pairs = pairs[fresh]
     # Column by column, as every user of it works; columns without votes are never written to.
-    won = np.zeros((int(place[-1]) + 1 if len(place) else 0, 4), order="F")
-    for outcome in range(4):
-        here = said == outcome
-        if here.any():
-            won[:, outcome] = np.bincount(place, here if weight is None else here * weight, len(won))
-    return pairs[fresh], won
+    place += (key & 3) * np.int64(len(pairs))
+    found = np.bincount(place, weight)
+    won = np.zeros((len(pairs), 4), order="F")
+    won.reshape(-1, order="F")[: len(found)] = found
+    return pairs, won
 
 
 def encoded(values: pl.Series) -> tuple[list[str], NDArray[np.int32]]:
@@ -205,17 +205,15 @@ def encoded(values: pl.Series) -> tuple[list[str], NDArray[np.int32]]:
         out[known] = codes
         return names, out
     codes = physical.to_numpy()
-    row = np.full(int(codes.max()) + 1 if len(codes) else 0, -1, dtype=np.int64)
-    for block in _blocks(len(codes)):
-        row[codes[block]] = np.arange(block.start, block.stop)
-        if row.min() >= 0:
-            break
+    row = np.full(int(physical.max()) + 1 if len(codes) else 0, -1, dtype=np.int64)  # type: ignore[arg-type]
+    start, stop = 0, 1 << 12
+    # Ever longer parts, until every code was seen: for most tables a small part of them.
+    while start < len(codes) and row.min() < 0:
+        row[codes[start:stop]] = np.arange(start, min(stop, len(codes)))
+        start, stop = stop, 2 * stop
     seen = np.flatnonzero(row >= 0)
-    distinct = values.gather(row[seen])
-    order = distinct.arg_sort().to_numpy()
-    place = np.empty(len(row), dtype=np.int32)
+    words = values[row[seen]].to_list()
+    order = sorted(range(len(words)), key=words.__getitem__)
+    place = np.zeros(len(row), dtype=np.int32)
     place[seen[order]] = np.arange(len(order), dtype=np.int32)
-    out = np.empty(len(values), dtype=np.int32)
-    for block in _blocks(len(codes)):
-        np.take(place, codes[block], out=out[block], mode="clip")
-    return distinct.gather(order).to_list(), out
+    return [words[i] for i in order], pl.Series(place)[physical].to_numpy()
