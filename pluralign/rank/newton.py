@@ -189,7 +189,7 @@ def _start(problem: Problem) -> Array:
         weight = (wins + 0.5) * (losses + 0.5) / total
         odds = np.log((wins + 0.5) / (losses + 0.5))
         theta = laplacian.solver(weight, np.zeros(problem.n), 1e-2)(problem.to_items(weight * odds))
-        return theta - theta.mean()
+        return np.asarray(theta - theta.mean())
     (won_i, won_j), (lost_i, lost_j) = problem.sums(wins), problem.sums(losses)
     won, lost = won_i + lost_j, lost_i + won_j
     # As if everybody had met everybody.
