@@ -5,7 +5,7 @@ a negative log-likelihood, or what a paper puts in its place, of a margin `z` = 
 score of the other.
 """
 
-from pluralign.likelihoods.labels import debiased, expected
+from pluralign.likelihoods.labels import debiased, expected, mislabelled
 from pluralign.likelihoods.lists import (
     choice,
     lambda_weights,
@@ -43,6 +43,7 @@ __all__ = [
     "log_softmax",
     "logistic",
     "logsumexp",
+    "mislabelled",
     "outside_option",
     "pair_sum",
     "plackett_luce",

@@ -6,7 +6,10 @@ any pairwise loss.
 
 from __future__ import annotations
 
+from array_api_compat import array_namespace
+
 from pluralign.likelihoods.numerics import Array
+from pluralign.likelihoods.pairwise import logistic
 
 
 def expected(loss: Array, flipped: Array, probability: Array | float) -> Array:
@@ -31,3 +34,17 @@ def debiased(loss: Array, flipped: Array, flip_rate: float) -> Array:
     1.0
     """
     return ((1 - flip_rate) * loss - flip_rate * flipped) / (1 - 2 * flip_rate)
+
+
+def mislabelled(z: Array, log_odds: Array | float) -> Array:
+    """-log of (1 - e) * sigmoid(z) + e * sigmoid(-z), broadcasting: the answer was turned round with probability e.
+
+    log_odds: of e, so that it can be learnt without bounds; far below zero nothing is turned. Chen et al. 2013.
+
+    >>> import numpy as np
+    >>> np.exp(-mislabelled(np.array([0.0, 100.0]), np.log(0.1 / 0.9))).round(6)
+    array([0.5, 0.9])
+    """
+    xp = array_namespace(z)
+    odds = log_odds + xp.zeros_like(z)
+    return -xp.logaddexp(-logistic(-odds) - logistic(z), -logistic(odds) - logistic(-z))

@@ -23,17 +23,21 @@ from pluralign.models.hierarchical import Hierarchical, OwnReward
 from pluralign.models.judged import Judged, rewards_batch
 from pluralign.models.localise import Localised, dirichlet, localise
 from pluralign.models.losses import find_loss, losses
+from pluralign.models.meta import ContrastiveHead, MetaRewardModel, ahead, contrast, spread
 from pluralign.models.mixture import MixedRewards, MixtureModel
 from pluralign.models.multi_source import MultiSource, min_norm
 from pluralign.models.pairs import Categorical, GeneralPreference, MeanVariance, PairScore, Pairwise
+from pluralign.models.peers import PeerReview
 from pluralign.models.population import Population
 from pluralign.models.preference_model import PreferenceModel
 from pluralign.models.prompt_boards import aggregated, route
 from pluralign.models.questions import Question, gains
+from pluralign.models.reliability import ReliableModel
 from pluralign.models.reward import Reward
 from pluralign.models.reward_model import RewardModel
 from pluralign.models.routed import RoutedMixture, RoutedRewards, hedge
 from pluralign.models.scores import IdealPoint, LowRank, Score, TwoTower
+from pluralign.models.strength import Strength, ensemble
 from pluralign.models.variational import LatentReward, Variational
 
 __all__ = [
@@ -41,6 +45,7 @@ __all__ = [
     "AttributeAttention",
     "Categorical",
     "Conditioned",
+    "ContrastiveHead",
     "Features",
     "FewShot",
     "GeneralPreference",
@@ -54,27 +59,34 @@ __all__ = [
     "LowRank",
     "MaxMin",
     "MeanVariance",
+    "MetaRewardModel",
     "MixedRewards",
     "MixtureModel",
     "MultiSource",
     "OwnReward",
     "PairScore",
     "Pairwise",
+    "PeerReview",
     "Plurality",
     "Population",
     "PreferenceModel",
     "Question",
+    "ReliableModel",
     "Reward",
     "RewardModel",
     "RoutedMixture",
     "RoutedRewards",
     "Score",
+    "Strength",
     "TwoTower",
     "Variational",
     "aggregated",
+    "ahead",
     "attributes",
     "conjunction",
+    "contrast",
     "dirichlet",
+    "ensemble",
     "extrapolated",
     "find_loss",
     "fit",
@@ -91,6 +103,7 @@ __all__ = [
     "pessimistic",
     "rewards_batch",
     "route",
+    "spread",
     "standing",
     "verdicts",
     "welfare",

@@ -15,6 +15,7 @@ from pluralign.likelihoods import expected, logistic
 from pluralign.models.answers import Answers
 from pluralign.models.descent import descend
 from pluralign.models.features import Features
+from pluralign.models.heads import Head
 from pluralign.models.judged import Judged
 from pluralign.models.losses import find_loss
 from pluralign.models.pairs import PairScore
@@ -72,7 +73,7 @@ class RewardModel:
             torch.manual_seed(self.seed)
             score = copy.deepcopy(self.scorer).requires_grad_(True)
             if not self.warm:
-                score = score.apply(_begin_again)
+                score = score.apply(begin_again)
 
             def loss(at: Tensor, progress: float) -> Tensor:
                 return mean_loss(score, judged.take(at), self.loss, self.options, progress)
@@ -149,7 +150,7 @@ def mean_loss(
     """Weighted mean loss of these judgements, a scalar, and what the score adds to it."""
     batch = judged.batch(rewards_of(score, judged), progress)
     total: Tensor = batch.mean(loss(batch, **options))
-    if isinstance(score, PairScore):
+    if isinstance(score, (PairScore, Head)):
         total = total + score.penalty(judged.features[:, 0], judged.features[:, 1])
     return total
 
@@ -161,7 +162,8 @@ def _tastes(score: Score, rows: int, criterion: Tensor | None) -> Tensor:
     return torch.eye(score.groups)[criterion.long()]
 
 
-def _begin_again(module: torch.nn.Module) -> None:
+def begin_again(module: torch.nn.Module) -> None:
+    """Draw a module's weights anew, where it knows how."""
     reset = getattr(module, "reset_parameters", None)
     if callable(reset):
         reset()

@@ -1,0 +1,148 @@
+"""Rewards that keep telling responses apart: a contrastive term, and steps that look where the policy has moved."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pluralign.errors import OptionError
+from pluralign.likelihoods import choice
+from pluralign.models.answers import Answers
+from pluralign.models.heads import Head
+from pluralign.models.judged import Judged
+from pluralign.models.reward_model import RewardModel, begin_again, mean_loss
+
+
+def contrast(first: Tensor, second: Tensor, temperature: float = 0.05) -> Tensor:
+    """Mean over i of -log of the share of exp(cos(h_i, t_i) / tau) among all exp(cos(h_i, t_j) / tau); a scalar.
+
+    first, second: [n, d], two views of the same n things. Gao et al. 2021 (SimCSE).
+
+    >>> round(contrast(torch.eye(2), torch.eye(2), 1.0).item(), 4)
+    0.3133
+    """
+    alike = nn.functional.cosine_similarity(first[:, None], second[None], dim=-1) / temperature
+    each: Tensor = choice(alike, torch.eye(len(first), dtype=first.dtype))
+    return each.mean()
+
+
+class ContrastiveHead(Head):
+    """A head with hidden layers whose representations of a batch's responses are also told apart from each other.
+
+    Two passes with dropout are two views; the views of a pair's difference are compared with those of the other pairs
+    (`contrast`), and `weight` of that is added to the loss. 0 is a plain head with dropout.
+
+    Wang et al. 2024 (Secrets of RLHF II). Raises `OptionError`.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        groups: int = 1,
+        *,
+        hidden: int = 32,
+        weight: float = 0.1,
+        temperature: float = 0.05,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__(features, groups, hidden=hidden)
+        if not 0 <= dropout < 1 or weight < 0 or temperature <= 0:
+            raise OptionError("dropout is a share below 1, weight is 0 or more and temperature above 0")
+        self.settings |= {"weight": weight, "temperature": temperature, "dropout": dropout}
+        self.weight, self.temperature, self.dropout = weight, temperature, dropout
+
+    def penalty(self, left: Tensor, right: Tensor) -> Tensor:
+        """The contrastive term of these pairs [n, D], on differences of their representations."""
+        if not self.weight or len(left) < 2:
+            return torch.zeros(())
+
+        def view() -> Tensor:
+            both = self.projector(torch.stack([left, right]))
+            return nn.functional.dropout(both[0] - both[1], self.dropout)
+
+        return self.weight * contrast(view(), view(), self.temperature)
+
+
+def ahead(
+    loss: Callable[[], Tensor], difference: Callable[[], Tensor], parameters: Sequence[nn.Parameter], eta: float
+) -> list[Tensor]:
+    """Slopes of the loss at parameters that were first moved by eta along the slope of `difference`, which rises.
+
+    The parameters themselves end as they began. To first order this adds eta * <slope of loss, slope of difference>
+    to the loss. eta = 0 is the plain slope.
+
+    >>> x = nn.Parameter(torch.tensor(1.0))
+    >>> [slope] = ahead(lambda: x**2, lambda: 3 * x, [x], eta=0.5)
+    >>> slope.item(), x.item()
+    (5.0, 1.0)
+    """
+    moves = torch.autograd.grad(difference(), parameters, allow_unused=True)
+    before = [p.detach().clone() for p in parameters]
+    with torch.no_grad():
+        for p, move in zip(parameters, moves, strict=True):
+            if move is not None:
+                p.add_(move, alpha=eta)
+    slopes = torch.autograd.grad(loss(), parameters, allow_unused=True)
+    with torch.no_grad():
+        for p, value in zip(parameters, before, strict=True):
+            p.copy_(value)
+    return [torch.zeros_like(p) if s is None else s for p, s in zip(parameters, slopes, strict=True)]
+
+
+def spread(rewards: Tensor) -> Tensor:
+    """Mean over rows of (2 / k^2) times the sum over i < j of sigmoid(|r_i - r_j|), rewards [m, k]; a scalar.
+
+    How well responses to one prompt are told apart. Wang et al. 2024 (MetaRM).
+    """
+    k = rewards.shape[1]
+    i, j = torch.triu_indices(k, k, 1)
+    return (2 / k**2) * torch.sigmoid((rewards[:, i] - rewards[:, j]).abs()).sum(1).mean()
+
+
+class MetaRewardModel(RewardModel):
+    """A reward model that learns from pairs as it would after telling a policy's new responses further apart.
+
+    Each step: theta' = theta + eta * slope of `spread` on unlabelled responses; then the slope of the loss of pairs at
+    theta', taken from theta. The rest as in `RewardModel`.
+
+    Wang et al. 2024 (Secrets of RLHF II).
+    """
+
+    def __init__(self, *given: Any, eta: float = 0.1, **options: Any) -> None:
+        super().__init__(*given, **options)
+        self.eta = eta
+
+    def fit(self, data: Judged | Answers, unlabelled: Tensor | None = None) -> MetaRewardModel:
+        """Fit to judgements. unlabelled: [m, k, D], vectors of k responses of the policy to each of m prompts."""
+        if unlabelled is None:
+            raise OptionError("meta steps look at responses without labels; give unlabelled=[m, k, D], or RewardModel")
+        judged = Judged.of(data)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            score = copy.deepcopy(self.scorer).requires_grad_(True).apply(begin_again)
+            parameters = list(score.parameters())
+            optimizer = torch.optim.Adam(parameters, lr=self.lr, weight_decay=self.weight_decay)
+            size = min(self.batch, len(judged))
+            one = torch.full((*unlabelled.shape[:2], score.groups), 1 / score.groups)
+
+            def of_pairs(rows: Judged) -> Tensor:
+                return mean_loss(score, rows, self.loss, self.options, 1.0)
+
+            def of_policy() -> Tensor:
+                return spread(score(unlabelled, one))
+
+            for _ in range(self.epochs):
+                for at in torch.randperm(len(judged)).split(size):
+                    slopes = ahead(partial(of_pairs, judged.take(at)), of_policy, parameters, self.eta)
+                    for p, slope in zip(parameters, slopes, strict=True):
+                        p.grad = slope
+                    optimizer.step()
+        self.scorer = score.requires_grad_(False)
+        with torch.no_grad():
+            self.loss_ = float(mean_loss(self.scorer, judged, self.loss, self.options, 1.0))
+        return self
