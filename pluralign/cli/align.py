@@ -30,6 +30,13 @@ def align(
         int | None,
         typer.Option(help="Train in so many rounds, from responses far apart to close ones (curry_dpo).", min=1),
     ] = None,
+    online: Annotated[
+        bool,
+        typer.Option(
+            "--online",
+            help="DATA are prompts: sample, ask a judge, learn, in rounds (--learner, --judge module:name, --rounds).",
+        ),
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint.")] = False,
     show_help: Annotated[bool, typer.Option("--help", help="Show this message and exit.", is_eager=True)] = False,
 ) -> None:
@@ -39,15 +46,22 @@ def align(
 
     Every option of the objective, of align itself (--max-length, --eval-data, --split-by, --lora, ...) and of the
     transformers trainer (--learning-rate, --max-steps, ...) is written the same way.
+
+    Example: pluralign align prompts.jsonl --online --model Qwen/Qwen3-0.6B --learner inpo --judge mine:judge -o runs/a
+
+    --online --help lists the learners and the options of the loop.
     """
     if show_help:
-        _print_help(context, objective)
+        _print_online_help(context, objective) if online else _print_help(context, objective)
         return
     options = extra_options(context.args)
     if isinstance(options.get("columns"), str):
         options["columns"] = columns_mapping(options["columns"])
     if output_dir is None:
         raise OptionError("say where the run goes with --output-dir")
+    if online:
+        _online(data, model, objective, output_dir, config, resume, options)
+        return
     if data is None and config is None and not resume:
         raise OptionError("no feedback given; see pluralign align --help")
     if curriculum is not None:
@@ -56,6 +70,22 @@ def align(
     from pluralign.train import align as run_align
 
     run_align(data, model, objective, output_dir=output_dir, config=config, resume=resume, **options)
+
+
+def _online(
+    data: str | None,
+    model: str | None,
+    objective: str | None,
+    output_dir: Path,
+    config: Path | None,
+    resume: bool,
+    options: dict[str, Any],
+) -> None:
+    from pluralign.online import run
+
+    if objective is not None and options.setdefault("learner", objective) != objective:
+        raise OptionError("--objective and --learner name two learners; give one of them")
+    run(data, model, output_dir=output_dir, config=config, resume=resume, **options)
 
 
 def _in_rounds(
@@ -125,11 +155,7 @@ def _print_help(context: typer.Context, objective: str | None) -> None:
     shown = [find(objective)] if objective else list(catalogue().values())
     table = Table("objective", "equation (minimised)", "options", title="Objectives", show_lines=True)
     for item in shown:
-        fields = item.options.model_fields
-        options = "\n".join(
-            f"--{name.replace('_', '-')} {field.default}{_bounds(field)}" for name, field in fields.items()
-        )
-        table.add_row(item.name, item.equation, options or "none")
+        table.add_row(item.name, item.equation, _listed(item.options.model_fields) or "none")
     console.print(table, markup=False)
     if objective:
         console.print(shown[0].doc, markup=False, highlight=False)
@@ -139,6 +165,32 @@ def _print_help(context: typer.Context, objective: str | None) -> None:
             default = "" if field.default is None else str(field.get_default(call_default_factory=True))
             own.add_row(f"--{name.replace('_', '-')}", default, field.description or "")
     console.print(own, markup=False)
+
+
+def _print_online_help(context: typer.Context, name: str | None) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from pluralign.online import catalogue, find
+    from pluralign.online.settings import OnlineOptions
+
+    print(context.get_help())
+    console = Console(file=sys.stdout)
+    shown = [find(name)] if name else list(catalogue().values())
+    title = "Learners (beside every objective that learns from pairs, by its own name)"
+    table = Table("learner", "equation (minimised)", "asks for", "options", title=title, show_lines=True)
+    for item in shown:
+        table.add_row(item.name, item.equation, str(item.judge), _listed(item.options.model_fields) or "none")
+    console.print(table, markup=False)
+    own = Table("option", "default", "meaning", title="Options of the loop")
+    for option, field in OnlineOptions.model_fields.items():
+        default = "" if field.default is None else str(field.get_default(call_default_factory=True))
+        own.add_row(f"--{option.replace('_', '-')}", default, field.description or "")
+    console.print(own, markup=False)
+
+
+def _listed(fields: dict[str, Any]) -> str:
+    return "\n".join(f"--{name.replace('_', '-')} {field.default}{_bounds(field)}" for name, field in fields.items())
 
 
 def _bounds(field: Any) -> str:

@@ -84,7 +84,7 @@ def simulate(rows: int = 1200, *, people: int = 10, share: float = 0.7, prompts:
     """
     rng = np.random.default_rng(seed)
     brief = round(share * people)
-    asked = _questions(prompts, rng)
+    asked = questions(prompts, rng)
 
     def judged() -> Any:
         for i in range(rows):
@@ -108,7 +108,8 @@ def simulate(rows: int = 1200, *, people: int = 10, share: float = 0.7, prompts:
     return Feedback.from_judgements(judged(), history=[{"simulated": rows, "people": people, "seed": seed}])
 
 
-def _questions(count: int, rng: np.random.Generator) -> list[tuple[str, str]]:
+def questions(count: int, rng: np.random.Generator) -> list[tuple[str, str]]:
+    """Different questions, each with the subject it is about."""
     every = [(a.format(task=t, subject=s), s) for a in ASKED for t in TASKS for s in SUBJECTS]
     return [every[i] for i in rng.permutation(len(every))[:count]]
 

@@ -72,7 +72,7 @@ def build(
     if not corpus:
         raise OptionError(f"lab:{preset} learns from the texts at hand, and there are none")
     tokenizer = train_tokenizer(corpus, sizes.vocabulary)
-    model = _new_model(sizes, tokenizer, seed)
+    model = new_model(sizes, tokenizer, seed)
     _pretrain(model, tokenizer, corpus, sizes, steps or sizes.steps, seed, progress)
     return model, tokenizer
 
@@ -104,7 +104,8 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
     )
 
 
-def _new_model(sizes: Preset, tokenizer: Any, seed: int) -> Any:
+def new_model(sizes: Preset, tokenizer: Any, seed: int) -> Any:
+    """An untrained Llama model of these sizes for this tokenizer."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(

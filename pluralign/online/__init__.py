@@ -14,10 +14,18 @@ samples from, what it asks of the judge and which snapshots it is anchored at; l
 array([0.4748])
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from pluralign.online.kl import adapted, estimate
 from pluralign.online.learner import DATA, PREVIOUS, REFERENCE, Judge, Learner, Plan, Stage, learner
 from pluralign.online.learners import catalogue, direct, find, preferences
 from pluralign.online.samples import Anchors, SampleBatch, SampleTokens
+
+if TYPE_CHECKING:
+    from pluralign.online.folder import OnlineRun
+    from pluralign.online.loop import run
 
 __all__ = [
     "DATA",
@@ -26,6 +34,7 @@ __all__ = [
     "Anchors",
     "Judge",
     "Learner",
+    "OnlineRun",
     "Plan",
     "SampleBatch",
     "SampleTokens",
@@ -37,4 +46,18 @@ __all__ = [
     "find",
     "learner",
     "preferences",
+    "run",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Learners alone must not cost an import of torch.
+    if name == "run":
+        from pluralign.online.loop import run
+
+        return run
+    if name == "OnlineRun":
+        from pluralign.online.folder import OnlineRun
+
+        return OnlineRun
+    raise AttributeError(f"module 'pluralign.online' has no attribute '{name}'")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,19 @@ def load(
         tokenizer.pad_token = tokenizer.eos_token
     without_dropout(model)
     return model, tokenizer
+
+
+def save(folder: Path, model: Any, tokenizer: Any) -> None:
+    """Save under another name and rename, so that a folder of this name is always complete."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    half = folder.with_name(f".{folder.name}")
+    model.save_pretrained(half)
+    tokenizer.save_pretrained(half)
+    if folder.exists():
+        shutil.rmtree(folder)
+    half.rename(folder)
 
 
 def without_dropout(model: torch.nn.Module) -> None:

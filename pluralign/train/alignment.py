@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import copy
 import os
-import shutil
 import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from pathlib import Path
 from types import FrameType
@@ -24,7 +22,7 @@ from pluralign.feedback import SCHEMA, Feedback, read
 from pluralign.objectives import Need, Objective
 from pluralign.policy.ability import plain_only, ways
 from pluralign.policy.encode import Encoded, Encoder, joint
-from pluralign.policy.load import load
+from pluralign.policy.load import load, save
 from pluralign.policy.reference import ReferenceCache, weights_fingerprint
 from pluralign.policy.rewards import load_reward, with_head
 from pluralign.policy.sparse_features import sparse_encoder
@@ -37,12 +35,10 @@ from pluralign.train.data import Prepared, Wanted, check_columns, kind_for, mism
 from pluralign.train.moving import MovingReference
 from pluralign.train.options import AlignOptions, read_config, resolve
 from pluralign.train.resume import check_same, newest_checkpoint
-from pluralign.train.run import Run
+from pluralign.train.run import Run, versions
 from pluralign.train.savings import LOOK, positions, sentence
 from pluralign.train.scorer import COMPUTED, LIVE, OF_REWARDS
 from pluralign.train.trainer import PolicyTrainer
-
-LIBRARIES = ("pluralign", "torch", "transformers", "accelerate", "peft", "datasets", "polars", "pyarrow", "numpy")
 
 
 def align(
@@ -275,7 +271,7 @@ def _model(run: Run, settings: AlignOptions, train: Feedback, console: Console, 
         model, tokenizer = with_head(model, tokenizer, seed=settings.seed)
     if _is_main():
         # Made once: what is resumed, evaluated and compared with is this very model.
-        _save_whole(saved, model, tokenizer)
+        save(saved, model, tokenizer)
     return model, tokenizer
 
 
@@ -390,12 +386,6 @@ def _record(
     evaluated: Prepared | None,
     held_out: Feedback | None,
 ) -> None:
-    versions = {"python": sys.version.split()[0]}
-    for library in LIBRARIES:
-        try:
-            versions[library] = version(library)
-        except PackageNotFoundError:
-            versions[library] = "not installed"
     parts = {"train": prepared.as_dict(), "eval": evaluated.as_dict() if evaluated else None}
     run.write("data.json", {**provenance, **parts})
     if held_out is not None:
@@ -409,7 +399,7 @@ def _record(
             "objective_options": dict(goal_options),
             "equation": goal.equation,
             "training": arguments.to_dict(),
-            "versions": versions,
+            "versions": versions(),
             "processes": arguments.world_size,
             "command": sys.argv,
         },
@@ -441,17 +431,7 @@ def _save_model(run: Run, trainer: PolicyTrainer, tokenizer: Any) -> None:
         policy = policy.merge_and_unload()
     if trainer.head is not None:
         heads.save(trainer.head, run.path)
-    _save_whole(run.path / "model", policy, tokenizer)
-
-
-def _save_whole(folder: Path, model: Any, tokenizer: Any) -> None:
-    """Save under another name and rename, so that a folder of this name is always complete."""
-    half = folder.with_name(f".{folder.name}")
-    model.save_pretrained(half)
-    tokenizer.save_pretrained(half)
-    if folder.exists():
-        shutil.rmtree(folder)
-    half.rename(folder)
+    save(run.path / "model", policy, tokenizer)
 
 
 def _is_main() -> bool:

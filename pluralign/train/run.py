@@ -3,13 +3,32 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from pluralign.errors import OptionError
 from pluralign.feedback.storage import whole_file
+
+LIBRARIES = ("pluralign", "torch", "transformers", "accelerate", "peft", "datasets", "polars", "pyarrow", "numpy")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that a run's numbers depend on.
+
+    >>> versions()["python"] == sys.version.split()[0]
+    True
+    """
+    found = {"python": sys.version.split()[0]}
+    for library in LIBRARIES:
+        try:
+            found[library] = version(library)
+        except PackageNotFoundError:
+            found[library] = "not installed"
+    return found
 
 
 @dataclass(frozen=True)

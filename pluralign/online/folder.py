@@ -1,0 +1,42 @@
+"""The directory of a run that learns while asking, and of its rounds. Importing this needs no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pluralign.train.run import Run
+
+
+@dataclass(frozen=True)
+class OnlineRun(Run):
+    """A run made of rounds. It is a `Run` itself: metrics.jsonl has a line a round, model/ is the last policy.
+
+    round-N/: a run too, with samples*.jsonl (what was drawn, a line a prompt, as it came), feedback.parquet (what the
+    judge said of it), metrics.jsonl (a line an optimizer step) and model/. answers.jsonl: every answer of the judge;
+    watched.jsonl: those to the monitors' questions. round.json in a round is written last.
+    """
+
+    @property
+    def rounds(self) -> list[Run]:
+        """Finished rounds, first to last."""
+        found: list[Run] = []
+        while (folder := self.round_path(len(found) + 1)).joinpath("round.json").is_file():
+            found.append(Run(folder))
+        return found
+
+    def round_path(self, number: int) -> Path:
+        """The folder of a round, counted from 1."""
+        return self.path / f"round-{number}"
+
+    def feedback(self, number: int) -> Any:
+        """What the judge said in a round, as `Feedback`."""
+        from pluralign.feedback import read
+
+        return read(self.round_path(number) / "feedback.parquet")
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the monitors warned of, each once."""
+        return list(dict.fromkeys(w for m in self.metrics for w in m.get("warnings", ())))

@@ -1,0 +1,82 @@
+"""What the learning policy gives for a learner to differentiate: log-probs, values and exact divergences of samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from pluralign.policy.batch import TokenBatch
+from pluralign.policy.logprobs import logprobs
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Numbers at the response tokens of B rows of K responses, [B, K, T], zero elsewhere.
+
+    logp: log pi(token). value: what the value head expects from here on, before the token is seen. kl: KL(pi || ref) of
+    the next-token distributions.
+    """
+
+    logp: torch.Tensor
+    value: torch.Tensor | None = None
+    kl: torch.Tensor | None = None
+
+
+class ValueHead(torch.nn.Module):
+    """A linear value of hidden states, zero at the start.
+
+    >>> ValueHead(4)(torch.ones(2, 3, 4)).tolist()
+    [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
+    """
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.line = torch.nn.Linear(hidden, 1)
+        torch.nn.init.zeros_(self.line.weight)
+        torch.nn.init.zeros_(self.line.bias)
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        """Values [N, T] of states [N, T, H]."""
+        values: torch.Tensor = self.line(states.to(self.line.weight.dtype))[..., 0]
+        return values
+
+
+def numbers(model: Any, tokens: TokenBatch, *, head: ValueHead | None = None, reference: Any = None) -> Numbers:
+    """A forward pass over samples; the gradient flows if it is enabled.
+
+    head: asks for values. reference: asks for exact divergences, and takes whole next-token distributions of both
+    models at once. With neither, prompts are shared between the responses of a row and nothing is padded.
+    """
+    if head is None and reference is None:
+        return Numbers(logprobs(model, tokens).token_logp)
+    b, k = tokens.shape
+    mask = tokens.response_mask
+    output = _padded(model, tokens, hidden=head is not None)
+    rows, places = mask[:, 1:].nonzero(as_tuple=True)
+    targets = tokens.input_ids[rows, places + 1]
+
+    def spread(values: torch.Tensor) -> torch.Tensor:
+        whole = torch.zeros(mask.shape, dtype=values.dtype, device=values.device)
+        return whole.index_put((rows, places + 1), values).view(b, k, -1)
+
+    log_p = torch.log_softmax(output.logits[rows, places].float(), -1)
+    value = divergence = None
+    if head is not None:
+        value = spread(head(output.hidden_states[-1])[rows, places])
+    if reference is not None:
+        with torch.no_grad():
+            log_q = torch.log_softmax(_padded(reference, tokens).logits[rows, places].float(), -1)
+        divergence = spread((log_p.exp() * (log_p - log_q)).sum(-1))
+    return Numbers(spread(log_p.gather(-1, targets[:, None])[:, 0]), value, divergence)
+
+
+def _padded(model: Any, tokens: TokenBatch, hidden: bool = False) -> Any:
+    return model(
+        input_ids=tokens.input_ids,
+        attention_mask=tokens.attention_mask,
+        position_ids=tokens.position_ids,
+        use_cache=False,
+        output_hidden_states=hidden,
+    )
