@@ -121,30 +121,40 @@ def reference(name: str, rounds: int) -> None:
 
 
 def memory(names: list[str]) -> None:
-    """Peaks of both sides, on set A and with a vocabulary of 128k."""
+    """Peaks of both sides, on set A and with a vocabulary of 128k, the reference in each step or beforehand."""
     for name, hidden, vocabulary in (("A", 512, 8192), ("vocabulary", 256, 131072)):
-        if names and name not in names:
-            continue
-        found = {}
-        for side in ("peer", "ours"):
-            command = [sys.executable, "-m", "benchmarks.train", "peak", side, str(hidden), str(vocabulary)]
-            done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
-            found[side] = json.loads(done.stdout.splitlines()[-1])
-        keep(f"memory-{name}", {"hidden": hidden, "vocabulary": vocabulary, **found})
+        for when in ("", "-precomputed"):
+            if names and name + when not in names:
+                continue
+            found = {}
+            for side in ("peer", "ours"):
+                command = [sys.executable, "-m", "benchmarks.train", "peak", side, str(hidden), str(vocabulary)]
+                command += ["--precomputed"] if when else []
+                done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
+                found[side] = json.loads(done.stdout.splitlines()[-1])
+            keep(f"memory-{name}{when}", {"hidden": hidden, "vocabulary": vocabulary, **found})
 
 
-def peak(side: str, hidden: int, vocabulary: int) -> None:
-    """Bytes of one side: with everything imported, with the trainer made, and at most in a step."""
+def peak(side: str, hidden: int, vocabulary: int, precomputed: bool) -> None:
+    """Bytes of one side: with everything imported, with the trainer made, and at most in each of three steps.
+
+    From the second on, the optimizer's state is there while activations are.
+    """
     imported = sides.resident("VmRSS")
     tokenizer = sides.words_tokenizer(vocabulary)
-    rows = sides.texts(*sides.SETS["A"], sides.BATCH, vocabulary)
-    make = sides.peer if side == "peer" else sides.ours
+    rows = sides.texts(*sides.SETS["A"], 3 * sides.BATCH, vocabulary)
     tokenized = sides.resident("VmRSS")
-    trainer = make(sides.llama(hidden, vocabulary), rows, tokenizer, max_steps=1)
+    model = sides.llama(hidden, vocabulary)
+    if side == "peer":
+        trainer: Any = sides.peer(model, rows, tokenizer, precompute=precomputed, max_steps=3)
+    else:
+        reference = beforehand(model, rows, tokenizer) if precomputed else None
+        trainer = sides.ours(model, rows, tokenizer, reference=reference, max_steps=3)
     made = sides.resident("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")
+    peaks = sides.Peaks()
+    trainer.add_callback(peaks)
     trainer.train()
-    print(json.dumps({"imported": imported, "tokenized": tokenized, "made": made, "peak": sides.resident("VmHWM")}))
+    print(json.dumps({"imported": imported, "tokenized": tokenized, "made": made, "peaks": peaks.found}))
 
 
 def curves(rounds: int) -> None:
@@ -245,7 +255,7 @@ def main() -> None:
         for name in given.rest or sides.SETS:
             reference(name, given.rounds)
     elif given.what == "peak":
-        peak(given.rest[0], int(given.rest[1]), int(given.rest[2]))
+        peak(given.rest[0], int(given.rest[1]), int(given.rest[2]), given.precomputed)
     elif given.what == "memory":
         memory(given.rest)
     elif given.what == "curves":

@@ -232,3 +232,18 @@ def resident(name: str) -> int:
     """VmRSS (now) or VmHWM (the peak) of this process in bytes."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
+
+
+class Peaks(TrainerCallback):
+    """The most resident memory of each step."""
+
+    def __init__(self) -> None:
+        self.found: list[int] = []
+
+    def on_step_begin(self, *_: Any, **__: Any) -> None:
+        """Forget the peak so far."""
+        Path("/proc/self/clear_refs").write_text("5")
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        """Note the peak."""
+        self.found.append(resident("VmHWM"))

@@ -70,7 +70,10 @@ def token_statistics(
 
 
 class _Tiled(torch.autograd.Function):
-    """Log-probs tile by tile; only hidden states and weights are kept for the backward pass."""
+    """Log-probs tile by tile; hidden states, weights and one number a token are kept for the backward pass.
+
+    One tile's memory serves for all: logits become probabilities become slopes in place.
+    """
 
     @staticmethod
     def forward(
@@ -84,32 +87,36 @@ class _Tiled(torch.autograd.Function):
         extras: frozenset[str],
         tile: int,
     ) -> tuple[torch.Tensor, ...]:
-        ctx.save_for_backward(hidden, weight, bias, targets)
-        ctx.scale, ctx.softcap, ctx.tile = scale, softcap, tile
         w = weight.to(hidden.dtype)
-        found = [
-            _of_logits(_logits(hidden[part], w, bias, scale, softcap), targets[part], extras)
-            for part in _parts(len(hidden), tile)
-        ]
+        found, normalisers = [], []
+        for part, logits in _tiles(hidden, w, bias, scale, softcap, tile):
+            more = _extras(logits.log_softmax(-1), targets[part], extras) if extras else []
+            picked = logits.gather(1, targets[part, None])
+            top = logits.amax(-1, keepdim=True)
+            normaliser = top + logits.sub_(top).exp_().sum(-1, keepdim=True).log_()
+            normalisers.append(normaliser)
+            found.append([(picked - normaliser)[:, 0], *more])
         joined = tuple(torch.cat(values) for values in zip(*found, strict=True))
+        ctx.save_for_backward(hidden, weight, bias, targets, torch.cat(normalisers))
+        ctx.scale, ctx.softcap, ctx.tile = scale, softcap, tile
         ctx.mark_non_differentiable(*joined[1:])
         return joined
 
     @staticmethod
     def backward(ctx: Any, slope: torch.Tensor, *_: Any) -> tuple[torch.Tensor | None, ...]:
-        hidden, weight, bias, targets = ctx.saved_tensors
+        hidden, weight, bias, targets, normalisers = ctx.saved_tensors
         w = weight.to(hidden.dtype)
         need_hidden, need_weight, need_bias = ctx.needs_input_grad[:3]
         d_hidden = torch.empty_like(hidden) if need_hidden else None
         d_weight = torch.zeros_like(weight, dtype=slope.dtype) if need_weight else None
         d_bias = torch.zeros_like(bias, dtype=slope.dtype) if need_bias and bias is not None else None
-        for part in _parts(len(hidden), ctx.tile):
-            h, g = hidden[part], slope[part, None]
-            logits = _logits(h, w, bias, ctx.scale, ctx.softcap)
-            d_logits = logits.softmax(-1).mul_(-g)
+        for part, logits in _tiles(hidden, w, bias, ctx.scale, ctx.softcap, ctx.tile):
+            g = slope[part, None]
+            bend = None if ctx.softcap is None else (logits / ctx.softcap).square_().neg_().add_(1)
+            d_logits = logits.sub_(normalisers[part]).exp_().mul_(-g)
             d_logits.scatter_add_(1, targets[part, None], g)
-            if ctx.softcap is not None:
-                d_logits *= 1 - (logits / ctx.softcap) ** 2
+            if bend is not None:
+                d_logits *= bend
             if ctx.scale != 1:
                 d_logits *= ctx.scale
             if d_bias is not None:
@@ -118,7 +125,7 @@ class _Tiled(torch.autograd.Function):
             if d_hidden is not None:
                 torch.mm(d_logits, w, out=d_hidden[part])
             if d_weight is not None:
-                _add_product(d_weight, d_logits.T, h)
+                _add_product(d_weight, d_logits.T, hidden[part])
         return (
             d_hidden,
             None if d_weight is None else d_weight.to(weight.dtype),
@@ -142,13 +149,30 @@ def _parts(rows: int, tile: int) -> Iterator[slice]:
         yield slice(start, min(start + tile, rows))
 
 
-def _logits(
-    hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, scale: float, softcap: float | None
-) -> torch.Tensor:
-    raw = hidden @ weight.T
-    if bias is not None:
-        raw = raw + bias
-    return _finished(raw, scale, softcap)
+def _tiles(
+    hidden: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    scale: float,
+    softcap: float | None,
+    tile: int,
+) -> Iterator[tuple[slice, torch.Tensor]]:
+    """The logits of some rows at a time, all in the same memory, to be written over."""
+    raw = hidden.new_empty(min(tile, len(hidden)), len(weight))
+    logits = raw.to(torch.promote_types(raw.dtype, torch.float32))
+    for part in _parts(len(hidden), tile):
+        h = hidden[part]
+        into = raw[: len(h)]
+        if bias is None:
+            torch.mm(h, weight.T, out=into)
+        else:
+            torch.addmm(bias.to(h.dtype), h, weight.T, out=into)
+        made = into if logits is raw else logits[: len(h)].copy_(into)
+        if scale != 1:
+            made *= scale
+        if softcap is not None:
+            made.div_(softcap).tanh_().mul_(softcap)
+        yield part, made
 
 
 def _finished(raw: torch.Tensor, scale: float, softcap: float | None) -> torch.Tensor:
@@ -166,14 +190,17 @@ def statistics_of_logits(logits: torch.Tensor, targets: torch.Tensor, extras: fr
 
 def _of_logits(logits: torch.Tensor, targets: torch.Tensor, extras: frozenset[str]) -> list[torch.Tensor]:
     whole = logits.log_softmax(-1)
-    logp = whole.gather(1, targets[:, None])[:, 0]
-    others = {
-        "entropy": lambda: -(whole.exp() * whole).sum(-1),
-        "log_collision": lambda: (2 * whole).logsumexp(-1),
-        "top1": lambda: (whole.argmax(-1) == targets).to(logp.dtype),
+    return [whole.gather(1, targets[:, None])[:, 0], *_extras(whole, targets, extras)]
+
+
+@torch.no_grad()
+def _extras(log_p: torch.Tensor, targets: torch.Tensor, extras: frozenset[str]) -> list[torch.Tensor]:
+    found = {
+        "entropy": lambda: -(log_p.exp() * log_p).sum(-1),
+        "log_collision": lambda: (2 * log_p).logsumexp(-1),
+        "top1": lambda: (log_p.argmax(-1) == targets).to(log_p.dtype),
     }
-    with torch.no_grad():
-        return [logp, *[others[name]() for name in sorted(extras)]]
+    return [found[name]() for name in sorted(extras)]
 
 
 def _through_module(

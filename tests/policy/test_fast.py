@@ -16,6 +16,7 @@ from transformers import T5Config, T5ForConditionalGeneration
 
 from pluralign.policy import logprobs as module
 from pluralign.policy.ability import ability, refusal
+from pluralign.policy.attention import packed_attention
 from pluralign.policy.batch import TokenBatch, collate
 from pluralign.policy.encode import Encoded
 from pluralign.policy.layout import Layout, Row, packed
@@ -103,6 +104,26 @@ def test_rows_without_anything_to_score() -> None:
         assert found.logp.tolist() == [[0, 0], [0, 0]]
         # The loss of a step that happens to hold only such rows is still differentiable.
         found.logp.sum().backward()
+
+
+@pytest.mark.parametrize("softcap", [None, 2.0])
+def test_attention_keeps_no_more_than_the_line_until_the_backward_pass(softcap: float | None) -> None:
+    """Not the prompt's keys and values once more for each response, nor repeated for groups of queries."""
+    rows = (Row(9, (5, 3, 0, 4)), Row(2, (1, 6)))
+    n = sum(row.shared + sum(row.own) for row in rows)
+    q, k, v = (torch.randn(1, heads, n, 8, requires_grad=True) for heads in (4, 2, 2))
+    kept: list[torch.Tensor] = []
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        out = packed_attention(torch.nn.Module(), q, k, v, rows, softcap=softcap)
+    places = {each.untyped_storage().data_ptr(): each.numel() for each in kept}
+    assert places.keys() >= {each.untyped_storage().data_ptr() for each in (q, k, v, out)}
+    # The fifth is one normaliser a head and token.
+    assert sorted(places.values()) == sorted([4 * n, *[each.numel() for each in (q, k, v, out)]])
 
 
 def test_a_stranger_changes_nothing() -> None:

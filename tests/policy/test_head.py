@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from pluralign.policy.head import EXTRAS, Statistics, token_statistics
 
@@ -88,3 +91,33 @@ def test_nothing_to_predict() -> None:
     found = token_statistics(hidden[:0], head, torch.zeros(0, dtype=torch.long), extras=frozenset(EXTRAS))
     assert found.logp.shape == found.top1.shape == (0,)
     found.logp.sum().backward()
+
+
+class Allocations(TorchDispatchMode):
+    """The memory that operations made results of at least so many elements in."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size, self.kept = size, {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, torch.Tensor) and result.numel() >= self.size:
+            # Held on to, so that no memory is given out twice.
+            self.kept[result.untyped_storage().data_ptr()] = result
+        return result
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_one_tile_of_logits_is_held_at_a_time(dtype: torch.dtype) -> None:
+    """Logits, probabilities and slopes are one memory in each pass; weights are smaller than a tile here."""
+    head = torch.nn.Linear(D, 97, dtype=dtype)
+    hidden, targets = torch.randn(40, D, dtype=dtype, requires_grad=True), torch.randint(97, (40,))
+    with Allocations(8 * 97) as forward:
+        found = token_statistics(hidden, head, targets, tile=8)
+    with Allocations(8 * 97) as backward:
+        found.logp.sum().backward()
+    # In low precision the product and its conversion both have a place; slopes are converted back for the products.
+    limits = (1, 1) if dtype is torch.float32 else (2, 7)
+    assert len(forward.kept) <= limits[0]
+    assert len(backward.kept) <= limits[1]
