@@ -135,7 +135,7 @@ def rest(
     with one_thread():
         found = root(residual, began, method="hybr", options={"xtol": 1e-13})
         left, policy = float(np.abs(residual(found.x)).max()), table.policy(logits(found.x))
-    if left > 1e-8 or np.abs(found.x).max() > FAR:
+    if not (left < 1e-8 and np.abs(found.x).max() < FAR):
         raise NoOptimum(
             f"{one.name} comes to no rest: it still pulls by {left:.1e}; look at the error's policy", policy
         )

@@ -176,7 +176,8 @@ class Table:
             free = free - step
             value, slope, curve = there
             step = _newton(slope, curve)
-        if slope.abs().max() > 1e-7 or step.abs().max() > 1e-3 or free.abs().max() > FAR:
+        # Not "any is too large": what is not a number is neither.
+        if not (slope.abs().max() < 1e-7 and step.abs().max() < 1e-3 and free.abs().max() < FAR):
             raise NoOptimum(
                 f"{name} has no minimum to fit in this round: its loss still slopes by {float(slope.abs().max()):.1e}, "
                 f"and a further step is {float(step.abs().max()):.1e}; look at the error's policy",
@@ -193,15 +194,17 @@ class Table:
         return begin - rate * slope
 
     def natural(self, logits: Logits, slope: torch.Tensor) -> torch.Tensor:
-        """The slope of the mean over prompts as a natural gradient, prompt by prompt."""
-        jacobian: torch.Tensor = torch.autograd.functional.jacobian(lambda t: self.log_p(t), logits)
-        found = torch.zeros_like(slope)
-        for p, law in enumerate(self.log_p(logits).exp()):
-            rows = jacobian[p, :, p].flatten(1)  # [R, nodes * V]
-            fisher = rows.T @ (law[:, None] * rows)
-            prompts = len(found)
-            found[p] = (prompts * torch.linalg.pinv(fisher, rtol=1e-12) @ slope[p].flatten()).reshape(found[p].shape)
-        return found
+        """The slope of the mean over prompts as a natural gradient, prompt by prompt.
+
+        The Fisher matrix of a node is visits * (diag(p) - p p'), and choices at different nodes do not correlate.
+        """
+        tree, p = self.world.tree, torch.softmax(logits, -1)
+        law = self.log_p(logits).exp()
+        visits = torch.zeros(p.shape[:2], dtype=p.dtype)
+        for t in range(tree.node.shape[1]):
+            visits.index_add_(1, torch.tensor(tree.node[:, t]), law * torch.tensor(tree.mask[:, t]))
+        found = len(slope) * slope / (visits[..., None] * p).clamp(min=1e-300)
+        return found - found.mean(-1, keepdim=True)
 
 
 def _newton(slope: torch.Tensor, curve: torch.Tensor) -> torch.Tensor:

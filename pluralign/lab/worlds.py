@@ -66,6 +66,19 @@ class World:
         tilt = self.reference * np.exp((r - r.max(1, keepdims=True)) / beta)
         return np.asarray(tilt / tilt.sum(1, keepdims=True))
 
+    def best_of(self, n: int, reward: ArrayLike | None = None) -> Array:
+        """The law of the best of n draws of the reference, [P, R], by `reward` or another; ties go to either alike.
+
+        pi(y) = (F(y)^n - F-(y)^n) ref(y) / ref(r = r(y)), F = chance of a reward up to r(y), F- below it.
+        """
+        r = self.reward if reward is None else np.broadcast_to(np.asarray(reward, dtype=np.float64), self.reward.shape)
+        if n < 1:
+            raise OptionError(f"the best of n needs n of 1 or more; got {n}")
+        ref = self.reference
+        mine, other = r[:, :, None], r[:, None, :]
+        below, same = ((ref[:, None, :] * there).sum(2) for there in (other < mine, other == mine))
+        return np.asarray(((below + same) ** n - below**n) * ref / same)
+
     def value(self, policy: ArrayLike) -> float:
         """Expected quality of a response, mean over prompts. policy: [P, R]."""
         return float((np.asarray(policy) * self.quality).sum(1).mean())

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from pluralign.online.kl import adapted, estimate
 from pluralign.online.learner import DATA, PREVIOUS, REFERENCE, Judge, Learner, Plan, Stage, learner
 from pluralign.online.learners import catalogue, direct, find, preferences
+from pluralign.online.rewards import Multipliers, overlong, without_length, worst_first
 from pluralign.online.samples import Anchors, SampleBatch, SampleTokens
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ __all__ = [
     "Anchors",
     "Judge",
     "Learner",
+    "Multipliers",
     "OnlineRun",
     "Plan",
     "SampleBatch",
@@ -45,8 +47,11 @@ __all__ = [
     "estimate",
     "find",
     "learner",
+    "overlong",
     "preferences",
     "run",
+    "without_length",
+    "worst_first",
 ]
 
 

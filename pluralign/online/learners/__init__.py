@@ -14,11 +14,13 @@ from pluralign.online.learners.policy_gradient import dapo, dr_grpo, grpo, gspo,
 from pluralign.online.learners.ppo import ppo
 from pluralign.online.learners.regression import brain, copg, rebel
 from pluralign.online.learners.self_training import curated, own_labels, raft, spa, spin
+from pluralign.online.learners.several import constrained, maxmin
 
 __all__ = [
     "accelerated",
     "brain",
     "catalogue",
+    "constrained",
     "copg",
     "curated",
     "dapo",
@@ -31,6 +33,7 @@ __all__ = [
     "gspo",
     "hypo",
     "inpo",
+    "maxmin",
     "nash_md",
     "online_ipo",
     "onpo",

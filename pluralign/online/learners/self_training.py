@@ -35,7 +35,7 @@ def raft(
     The best of K, fitted, is best-of-K without its price; T rounds are best-of-K^T. A threshold is expert iteration:
     pi_t times what passes. begin='reference' trains the first model anew each round (ReST-EM).
 
-    Use it first with a verifier: nothing is simpler. Its entropy falls every round; watch it.
+    Use it first with a verifier: nothing is simpler. What it says grows ever more alike; watch its entropy.
     """
     kept = best(batch) if threshold is None else above(batch, threshold)
     return -array_namespace(batch.logp).sum(kept * batch.logp, axis=1)

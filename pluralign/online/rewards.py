@@ -1,0 +1,94 @@
+"""Rewards before a learner sees them, without what length adds; and weights of several, learnt beside the policy.
+
+Ensembles, conjunctions and exact compromises are in `pluralign.models` (`pessimistic`, `conjunction`, `maxmin`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pluralign.errors import OptionError
+
+Array = NDArray[np.float64]
+
+
+def overlong(length: ArrayLike, limit: float, *, cushion: float | None = None) -> Array:
+    """What to add to the rewards of responses of so many tokens: 0 while there is room, down to -1 at the limit.
+
+    cushion: tokens before the limit in which it falls, a fifth of the limit by default. Yu et al. 2025 (DAPO).
+
+    >>> overlong([80, 90, 100, 200], limit=100, cushion=20).tolist()
+    [0.0, -0.5, -1.0, -1.0]
+    """
+    room = limit / 5 if cushion is None else cushion
+    if not 0 < room <= limit:
+        raise OptionError(f"cushion is above 0 and at most the limit, {limit:g} tokens; got {room:g}")
+    return -np.clip((np.asarray(length, dtype=np.float64) - (limit - room)) / room, 0.0, 1.0)
+
+
+def without_length(reward: ArrayLike, length: ArrayLike) -> Array:
+    """Rewards less what their length foretells by least squares; they no longer correlate with it. Same shape.
+
+    >>> without_length([1.0, 2.0, 4.0], [10.0, 20.0, 30.0]).round(3).tolist()
+    [2.5, 2.0, 2.5]
+    """
+    r, n = np.asarray(reward, dtype=np.float64), np.asarray(length, dtype=np.float64)
+    centred = n - n.mean()
+    size = float((centred**2).sum())
+    slope = float((centred * r).sum()) / size if size else 0.0
+    return np.asarray(r - slope * centred)
+
+
+def worst_first(weights: ArrayLike, values: ArrayLike, step: float) -> Array:
+    """Weights of the groups, [K], after a policy that was worth `values` to them: more for those it served worst.
+
+    w_k exp(-step v_k) / Z, exponentiated gradient on max over policies of min over groups (Chakraborty et al. 2024).
+
+    >>> worst_first([0.5, 0.5], [1.0, 0.0], step=1.0).round(4).tolist()
+    [0.2689, 0.7311]
+    """
+    v = np.asarray(values, dtype=np.float64)
+    found = np.asarray(weights, dtype=np.float64) * np.exp(-step * (v - v.min()))
+    return np.asarray(found / found.sum())
+
+
+@dataclass(frozen=True)
+class Multipliers:
+    """Lagrange multipliers of M rewards that shall reach their thresholds, learnt by gradient steps beside the policy.
+
+    raw: before they are bounded, [M]. kind: at_least (multipliers in (0, 1)) or equal (in (-1, 1), so that a reward can
+    be pushed down too). velocity: of the momentum, [M]. Moskovitz et al. 2023.
+
+    >>> start = Multipliers.start(1, kind="at_least")
+    >>> start.values.tolist(), bool(start.updated([0.2], thresholds=[1.0]).values > start.values)
+    ([0.5], True)
+    """
+
+    raw: Array
+    velocity: Array
+    kind: Literal["at_least", "equal"] = "at_least"
+
+    @classmethod
+    def start(cls, count: int, *, kind: Literal["at_least", "equal"] = "at_least") -> Multipliers:
+        """Of `count` rewards, all at 0 before they are bounded."""
+        return cls(np.zeros(count), np.zeros(count), kind)
+
+    @property
+    def values(self) -> Array:
+        """The multipliers, [M]."""
+        return np.asarray(1 / (1 + np.exp(-self.raw)) if self.kind == "at_least" else np.tanh(self.raw))
+
+    def updated(
+        self, values: ArrayLike, thresholds: ArrayLike, *, rate: float = 0.01, momentum: float = 0.1, clip: float = 1.0
+    ) -> Multipliers:
+        """After a policy with mean rewards `values`, [M]: smaller above the threshold, larger below it."""
+        mu = self.values
+        slope = mu * (1 - mu) if self.kind == "at_least" else 1 - mu**2
+        gradient = (np.asarray(values, dtype=np.float64) - np.asarray(thresholds, dtype=np.float64)) * slope
+        size = float(np.linalg.norm(gradient))
+        velocity = momentum * self.velocity + gradient * min(1.0, clip / size if size else 1.0)
+        return Multipliers(self.raw - rate * velocity, velocity, self.kind)
