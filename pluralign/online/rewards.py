@@ -27,7 +27,7 @@ def overlong(length: ArrayLike, limit: float, *, cushion: float | None = None) -
     room = limit / 5 if cushion is None else cushion
     if not 0 < room <= limit:
         raise OptionError(f"cushion is above 0 and at most the limit, {limit:g} tokens; got {room:g}")
-    return -np.clip((np.asarray(length, dtype=np.float64) - (limit - room)) / room, 0.0, 1.0)
+    return np.clip((limit - room - np.asarray(length, dtype=np.float64)) / room, -1.0, 0.0)
 
 
 def without_length(reward: ArrayLike, length: ArrayLike) -> Array:
