@@ -111,17 +111,19 @@ def picture(summary: Summary, path: Path) -> None:
     figure, axes = plt.subplots(figsize=(7.2, 4.2), layout="constrained")
     for i, entry in enumerate(summary.entries):
         mine = [p for p in summary.points if p["objective"] == entry.objective]
-        marker = "os^Dv<>PX*hd"[i % 12]
+        marker, colour = "os^Dv<>PX*hd"[i % 12], plt.get_cmap("tab20")(i % 20)
         axes.scatter(
             [p["kl"] for p in mine],
             [p["accuracy"] for p in mine],
             label=entry.objective,
             marker=marker,
+            color=colour,
             s=34,
-            alpha=0.85,
+            clip_on=False,
         )
     axes.axhline(0.5, color="0.7", linewidth=1)
     axes.set_xscale("symlog", linthresh=1.0)
+    axes.set_xlim(left=min(0.0, *(p["kl"] for p in summary.points)))
     axes.set_xlabel("KL to the starting model, nats a sample")
     axes.set_ylabel("held-out accuracy")
     axes.spines[["top", "right"]].set_visible(False)

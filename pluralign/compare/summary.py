@@ -17,6 +17,8 @@ from pluralign.evaluate.measures import REWARD
 from pluralign.report.words import above, gains, percent, points, side
 
 Figures = dict[str, Any]
+TOLD = 0.05
+"""Below this, an adjusted p tells an objective apart from the best."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ def summarise(out: Path, plan: Plan, asked: Sequence[Cell]) -> Summary:
     ranked = sorted(measured, key=lambda name: -_score(chosen[name], done))
     best = ranked[0]
     gaps = {name: _gap(rows[best], rows[name]) for name in ranked[1:]}
+    notes += _too_few(len(np.unique(rows[best]["cluster"])), len(gaps), plan.cluster)
     adjusted = holm({name: gap["p"] for name, gap in gaps.items()})
     entries = [
         _entry(out, name, chosen[name], rows[name], gaps.get(name), adjusted.get(name), asked, done) for name in ranked
@@ -217,6 +220,25 @@ def _notes(names: Sequence[str], asked: Sequence[Cell], done: dict[str, Figures]
     return notes
 
 
+def _too_few(clusters: int, rivals: int, by: str) -> list[str]:
+    """What to say where no difference however large could be told from chance.
+
+    >>> _too_few(4, 2, "prompt")
+    ['The figures are of 4 clusters (prompt): the exact test then gives no p below 0.125, 0.25 among 2, so that no \
+difference could be told apart, and intervals are the better guide; hold out more with --eval-data.']
+    >>> _too_few(12, 2, "prompt")
+    []
+    """
+    least = 2.0 ** (1 - clusters)  # all clusters of one sign, in either direction
+    if not rivals or least * rivals < TOLD:
+        return []
+    return [
+        f"The figures are of {clusters} clusters ({by}): the exact test then gives no p below {least:.3g}, "
+        f"{min(1.0, least * rivals):.3g} among {rivals}, so that no difference could be told apart, and intervals are "
+        "the better guide; hold out more with --eval-data."
+    ]
+
+
 def _verdict(entries: Sequence[Entry], of_best: Figures) -> str:
     best, others = entries[0], entries[1:]
     accuracy = best.accuracy
@@ -226,7 +248,7 @@ def _verdict(entries: Sequence[Entry], of_best: Figures) -> str:
         name = {"reference": "the starting model's likelihood", "length": "going by length"}[rival]
         word = {"better": "more than", "worse": "less than"}.get(side(gap), "not told apart from")
         said += f" That is {word} {name} ({points(gap)})."
-    worse = [e for e in others if e.p is not None and e.behind is not None and e.p < 0.05 and above(e.behind, 0)]
+    worse = [e for e in others if e.p is not None and e.behind is not None and e.p < TOLD and above(e.behind, 0)]
     alike = [e.objective for e in others if e not in worse]
     if worse:
         said += " Behind it: " + "; ".join(f"{e.objective} by {points(e.behind)}" for e in worse if e.behind) + "."
