@@ -2,6 +2,7 @@
 
 from pluralign.models.answers import Answers
 from pluralign.models.attribute_attention import AttributeAttention, attributes
+from pluralign.models.compositional import Compositional
 from pluralign.models.decisions import (
     MaxMin,
     conjunction,
@@ -44,6 +45,7 @@ __all__ = [
     "Answers",
     "AttributeAttention",
     "Categorical",
+    "Compositional",
     "Conditioned",
     "ContrastiveHead",
     "Features",
