@@ -14,6 +14,8 @@ sys.path.insert(0, str(ROOT))  # the pages describe this checkout, whatever vers
 import pluralign  # noqa: E402
 from pluralign.feedback.formats import formats  # noqa: E402
 from pluralign.objectives import Objective, catalogue  # noqa: E402
+from pluralign.online import Learner  # noqa: E402
+from pluralign.online import catalogue as learners  # noqa: E402
 
 MODULES = tuple(m.name for m in pkgutil.iter_modules(pluralign.__path__) if m.name not in ("__main__", "cli"))
 
@@ -22,6 +24,7 @@ FIRST = ("index.md",)
 LAST = (
     "formats.md",
     "objectives.md",
+    "learners.md",
     "methods.md",
     "own-loop.md",
     "own-objective.md",
@@ -39,6 +42,7 @@ def on_files(files: Files, config: Any) -> Files:
     """Add the generated pages."""
     pages = {
         "objectives.md": objectives_page(),
+        "learners.md": learners_page(),
         "formats.md": formats_page(),
         "methods.md": methods_page(),
         "changelog.md": (ROOT / "CHANGELOG.md").read_text(),
@@ -129,6 +133,64 @@ def objectives_page() -> str:
     return "\n".join([*lines, ""])
 
 
+def learners_page() -> str:
+    """Every learner of samples, from its own docstring, options and declarations."""
+    lines = [
+        "# Learners of samples",
+        "",
+        "One equation each, over what a policy sampled and a judge said; see [`pluralign.online`](api/online.md). pi_t "
+        "is the policy when the round began, y_w the preferred one of two draws, y_l the other. **Any objective of "
+        "pairs in the [catalogue](objectives.md) is a learner too**: its name alone makes the online method, with the "
+        "reference as anchor; `anchor='previous'` makes the iterative one. [Learners of games](games.md) shows some of "
+        "them at work.",
+        "",
+        "| learner | equation | judge says | draws from |",
+        "| --- | --- | --- | --- |",
+    ]
+    for name, each in learners().items():
+        lines.append(
+            f"| [`{name}`](#{name}) | `{_cell(each.equation.rstrip('.'))}` | {_judged(each)} | {_laws(each)} |"
+        )
+    for name, each in learners().items():
+        source = f"{each.paper}, [arXiv:{each.arxiv}](https://arxiv.org/abs/{each.arxiv})" if each.arxiv else each.paper
+        about = each.doc.partition("\n")[2].strip()
+        own = "only the policy's own draws serve" if each.on_policy else "draws of any law serve"
+        lines += [
+            "",
+            f"## {name} {{ #{name} }}",
+            "",
+            "```text",
+            each.equation,
+            "```",
+            "",
+            about,
+            "",
+            f"- **Source**: {source}",
+            f"- **Judge says**: {_judged(each)}; at least {each.group} draw{'s' * (each.group > 1)} a prompt; {own}",
+            f"- **Draws from**: {_laws(each)}",
+            f"- **Needs**: {', '.join(sorted(each.needs())) or 'nothing more'}",
+            *_options(each),
+        ]
+    return "\n".join([*lines, ""])
+
+
+def _judged(each: Learner) -> str:
+    asked = {"preference", "components"} & each.needs()
+    return str(each.judge) if each.judge != "nothing" or not asked else ", ".join(sorted(asked))
+
+
+def _laws(each: Learner) -> str:
+    def written(law: Any) -> str:
+        return " ".join(name if weight == 1 else f"{name}^{weight:g}" for name, weight in law.items() if weight)
+
+    said = []
+    for stage in each.plan().stages:
+        if stage.redraw:
+            against = "" if stage.opponent in (None, stage.law) else f" against {written(stage.opponent)}"
+            said.append(written(stage.law) + against)
+    return ", then ".join(said)
+
+
 METHODS = {
     "On data": (
         "Feedback in, feedback out, before any training; each says in the feedback's history what it did and left out.",
@@ -178,10 +240,14 @@ def _objective(each: Objective) -> list[str]:
         f"- **Row columns it uses**: {', '.join(_columns(each))}",
         f"- **Reduces to**: {_reduces(each)}",
     ]
+    return [*lines, *_options(each)]
+
+
+def _options(each: Objective | Learner) -> list[str]:
     properties = _properties(each)
     if not properties:
-        return [*lines, "- **Options**: none"]
-    lines += ["", "| option | default | values |", "| --- | --- | --- |"]
+        return ["- **Options**: none"]
+    lines = ["", "| option | default | values |", "| --- | --- | --- |"]
     return lines + [f"| `{name}` | `{about['default']}` | {_bounds(about)} |" for name, about in properties.items()]
 
 
@@ -204,7 +270,7 @@ def _needs(each: Objective) -> str:
     return ", ".join(found) or "nothing but the policy"
 
 
-def _properties(each: Objective) -> dict[str, dict[str, Any]]:
+def _properties(each: Objective | Learner) -> dict[str, dict[str, Any]]:
     return each.options.model_json_schema().get("properties", {})
 
 

@@ -88,7 +88,7 @@ def pull(
 ) -> Array:
     """Where a learner pulls the logits of a policy that draws for itself: minus the loss's slope, [P, nodes, V].
 
-    policy: [P, R] of a bandit; the reference by default. The rest as in `play`.
+    policy: [P, R]; the reference by default. The rest as in `play`.
 
     >>> from pluralign.lab import bandit
     >>> pull("reinforce", bandit([1.0, 0.0]), beta=0.0).tolist()

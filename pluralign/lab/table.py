@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from pluralign.errors import OptionError
 from pluralign.lab.population import population, responses, token_logp
 from pluralign.lab.solve import FAR, NoOptimum
 from pluralign.lab.worlds import Array, World
@@ -40,11 +39,15 @@ class Table:
         self.given = {name: torch.tensor(np.broadcast_to(np.asarray(law, float), shape)) for name, law in given.items()}
 
     def logits(self, policy: ArrayLike) -> Logits:
-        """Of a policy [P, R] of a bandit."""
-        if self.reference.shape[1] != 1:
-            raise OptionError("a policy over texts has no logits of its own to start from; leave start out")
-        chances = np.broadcast_to(np.asarray(policy, dtype=np.float64), self.world.reward.shape)
-        return torch.tensor(np.log(chances))[:, None, :]
+        """Of a policy [P, R]: at each node the log of how often each choice follows it.
+
+        Where responses share parameters (a world with short memory) this is the policy nearest by likelihood.
+        """
+        law = torch.tensor(np.broadcast_to(np.asarray(policy, dtype=np.float64), self.world.reward.shape))
+        tree, chosen = self.world.tree, torch.zeros_like(self.reference)
+        for r, t in zip(*np.nonzero(tree.mask), strict=True):
+            chosen[:, tree.node[r, t], tree.token[r, t]] += law[:, r]
+        return chosen.clamp(min=1e-300).log()
 
     def log_p(self, logits: Logits) -> torch.Tensor:
         """Log-probs of responses, [P, R]."""
@@ -53,6 +56,16 @@ class Table:
     def policy(self, logits: Logits) -> Array:
         """Probabilities of responses, [P, R]."""
         return np.asarray(self.log_p(logits).exp().numpy())
+
+    def value(self, log_p: torch.Tensor) -> torch.Tensor:
+        """What a perfect value head says: the mean reward of the responses that pass each node, [P, nodes]."""
+        tree, law = self.world.tree, responses(self.world, log_p).exp()
+        passed, gained = torch.zeros(2, *log_p.shape[:2], dtype=log_p.dtype)
+        for t in range(tree.node.shape[1]):
+            node, share = torch.tensor(tree.node[:, t]), law * torch.tensor(tree.mask[:, t])
+            passed.index_add_(1, node, share)
+            gained.index_add_(1, node, share * torch.tensor(self.world.reward))
+        return gained / passed.clamp(min=1e-300)
 
     def mixed(self, anchors: Anchors, kept: Mapping[str, Logits]) -> Logits:
         """The geometric mixture of snapshots, token by token."""
@@ -95,6 +108,8 @@ class Table:
             "logp": token_logp(world, log_p),
             "sampled_logp": token_logp(world, frozen["previous"]),
             "kl": drift,
+            "value": (value := self.value(frozen["previous"])[:, node] * mask),
+            "sampled_value": value,
         }
         frozen_tokens = {name: token_logp(world, value) for name, value in frozen.items()}
         plain: dict[str, Any] = {

@@ -255,6 +255,15 @@ def test_ppo_with_a_value_head_ends_at_the_optimum_and_the_value_at_its_worth() 
     assert value.item() == pytest.approx(1.7182481401, abs=0.02)
 
 
+def test_ppo_rests_at_the_optimum_of_a_bandit_and_of_a_language() -> None:
+    world = sequences(lambda text: float(sum(text)), vocabulary=2, most=2)
+    for each in (WORLD, world):
+        options = {"beta": BETA, "whiten": False, "lam": 1.0, "value_weight": 0.0}
+        assert np.abs(pull("ppo", each, each.tilted(BETA), **options)).max() < 1e-12
+        assert np.abs(pull("ppo", each, each.tilted(-BETA), **options)).max() > 0.01
+    assert np.abs(rest("ppo", WORLD, beta=BETA, whiten=False) - REVERSE).max() < 1e-8
+
+
 def test_the_price_of_every_token_is_paid_and_with_the_right_sign() -> None:
     """At the optimum of a little language ppo pulls no more; with KL on the last token only, or added, it does."""
     world = sequences(lambda text: float(sum(text)), vocabulary=2, most=2)

@@ -20,6 +20,11 @@ GRADIENT = Plan((Stage(one_step=True),))
 """One gradient step on the policy's own draws, then new draws."""
 
 
+def exact_needs(*, kl: str = "", beta: float = 1.0, **_: object) -> set[str]:
+    """What the exact divergence asks of the batch."""
+    return {"kl"} if kl == "exact" and beta else set()
+
+
 def clipped(ratio: Array, advantage: Array, low: float, high: float) -> Array:
     """-min(ratio A, clip(ratio, 1 - low, 1 + high) A), elementwise: no gain from going further (Schulman et al. 2017).
 
@@ -41,6 +46,7 @@ def _ratio(logp: Array, sampled_logp: Array | None) -> Array:
     judge=Judge.REWARD,
     plan=GRADIENT,
     group=1,
+    needs=exact_needs,
 )
 def reinforce(
     batch: SampleBatch, *, beta: NonNegative = 0.05, kl: Estimator = "k1", kl_in: Placement = "reward"
@@ -60,6 +66,7 @@ def reinforce(
     arxiv="2402.14740",
     judge=Judge.REWARD,
     plan=GRADIENT,
+    needs=exact_needs,
 )
 def rloo(
     batch: SampleBatch,
@@ -87,7 +94,7 @@ def rloo(
     judge=Judge.REWARD,
     plan=GRADIENT,
     group=1,
-    needs={"greedy_reward"},
+    needs=lambda **options: {"greedy_reward"} | exact_needs(**options),
 )
 def remax(batch: SampleBatch, *, beta: NonNegative = 0.05, kl: Estimator = "k1", kl_in: Placement = "reward") -> Array:
     """-E (R(y) - r(greedy)) log pi(y),  greedy = the policy's most likely response.
@@ -108,6 +115,9 @@ Count = Annotated[int, Ge(1)]
     arxiv="2402.03300",
     judge=Judge.REWARD,
     plan=GRADIENT,
+    needs=lambda *, kl, kl_in, beta, **_: (
+        {"kl" if kl_in == "reward" else "tokens.kl"} if kl == "exact" and beta else set()
+    ),
     tokens=True,
 )
 def grpo(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from annotated_types import Ge
 from array_api_compat import array_namespace
@@ -66,7 +66,7 @@ def ppo(
     batch: SampleBatch,
     *,
     beta: NonNegative = 0.05,
-    kl: Estimator = "k1",
+    kl: Literal["k1", "k2", "k3"] = "k1",
     gamma: Share = 1.0,
     lam: Share = 0.95,
     clip: Positive = 0.2,

@@ -30,7 +30,7 @@ def _raft_plan(*, begin: str, **_: object) -> Plan:
 def raft(
     batch: SampleBatch, *, threshold: float | None = None, begin: Literal["previous", "reference"] = "previous"
 ) -> Array:
-    """-E log pi(y) over the best of each prompt's draws, or over all with a reward of at least `threshold`.
+    """-E log pi(y) over the best of each prompt's draws, or over all with a reward of at least the threshold.
 
     The best of K, fitted, is best-of-K without its price; T rounds are best-of-K^T. A threshold is expert iteration:
     pi_t times what passes. begin='reference' trains the first model anew each round (ReST-EM).

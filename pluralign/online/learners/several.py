@@ -10,7 +10,7 @@ from pluralign.likelihoods.numerics import Array, stop_gradient
 from pluralign.objectives.objective import NonNegative, Positive
 from pluralign.online.kl import Estimator, Placement
 from pluralign.online.learner import REFERENCE, Judge, learner
-from pluralign.online.learners.policy_gradient import GRADIENT, rloo
+from pluralign.online.learners.policy_gradient import GRADIENT, exact_needs, rloo
 from pluralign.online.samples import SampleBatch
 
 
@@ -51,7 +51,7 @@ def constrained(batch: SampleBatch, *, normalise: bool = False) -> Array:
     arxiv="2402.08925",
     judge=Judge.NOTHING,
     plan=GRADIENT,
-    needs={"components", "multipliers"},
+    needs=lambda **options: {"components", "multipliers"} | exact_needs(**options),
 )
 def maxmin(
     batch: SampleBatch,
