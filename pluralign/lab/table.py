@@ -65,7 +65,8 @@ class Table:
             node, share = torch.tensor(tree.node[:, t]), law * torch.tensor(tree.mask[:, t])
             passed.index_add_(1, node, share)
             gained.index_add_(1, node, share * torch.tensor(self.world.reward))
-        return gained / passed.clamp(min=1e-300)
+        found: torch.Tensor = gained / passed.clamp(min=1e-300)
+        return found
 
     def mixed(self, anchors: Anchors, kept: Mapping[str, Logits]) -> Logits:
         """The geometric mixture of snapshots, token by token."""
