@@ -242,7 +242,7 @@ def scores(judge: Judge, drawn: Sequence[Drawn]) -> list[Array]:
     Both orders of a pair are one question, asked in the order of the draws. nan where there is no answer; a pair
     without one leaves the mean to the others.
     """
-    if rewards(judge):
+    if gives_rewards(judge):
         rows = [(d.prompt, s.text) for d in drawn for s in d.samples]
         flat = judge.reward([x for x, _ in rows], [y for _, y in rows]) if rows else np.zeros(0)  # type: ignore[attr-defined]
         return np.split(np.asarray(flat, dtype=np.float64), np.cumsum([len(d.samples) for d in drawn])[:-1])
@@ -258,7 +258,7 @@ def scores(judge: Judge, drawn: Sequence[Drawn]) -> list[Array]:
     return [_means(table) for table in tables]
 
 
-def rewards(judge: Any) -> bool:
+def gives_rewards(judge: Any) -> bool:
     """Whether a judge, or the one whose answers are recorded, gives rewards."""
     return isinstance(getattr(judge, "judge", judge), Rewarding)
 
