@@ -8,7 +8,6 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -36,7 +35,7 @@ from pluralign.train.moving import MovingReference
 from pluralign.train.options import AlignOptions, read_config, resolve
 from pluralign.train.resume import check_same, newest_checkpoint
 from pluralign.train.run import Run, versions
-from pluralign.train.savings import LOOK, positions, sentence
+from pluralign.train.savings import positions, sentence
 from pluralign.train.scorer import COMPUTED, LIVE, OF_REWARDS
 from pluralign.train.trainer import PolicyTrainer
 
@@ -123,6 +122,7 @@ def align(
     trainer = PolicyTrainer(
         reference=Reference(frozen or policy) if live else None,
         moving=settings.sync_ref_model,
+        max_tokens=settings.max_tokens_per_batch,
         head=heads.make(policy.config, needs, settings.token_masks, settings.degrees, settings.seed),
         feature_layer=settings.feature_layer,
         encode=encode,
@@ -359,9 +359,14 @@ def _frozen(
 def _print_ways(trainer: PolicyTrainer, examples: Examples, cache: ReferenceCache, console: Console) -> None:
     """Say once how log-probs are computed, what that leaves out, and where those of the reference came from."""
     packs, tiles = ways(trainer.model)
-    first = islice((i for i in trainer.order() if i >= 0), LOOK)
-    found = positions((examples.rows[i].encoded for i in first), trainer.args.per_device_train_batch_size)
-    console.print(sentence(found, packs=packs, tiles=tiles), highlight=False)
+    batches = [rows for batch in trainer.batches() if (rows := [examples.rows[i].encoded for i in batch if i >= 0])]
+    if (most := trainer.max_tokens) is not None:
+        alone = sum(row.length > most for rows in batches for row in rows)
+        console.print(
+            f"batches: {len(batches):,} of at most {most:,} tokens{f', {alone:,} of a longer row alone' * bool(alone)}",
+            highlight=False,
+        )
+    console.print(sentence(positions(batches), packs=packs, tiles=tiles), highlight=False)
     console.print(f"reference log-probs: {cache.hits:,} from the cache, {cache.misses:,} computed", highlight=False)
 
 

@@ -13,7 +13,10 @@ from transformers.integrations import integration_utils
 from pluralign.errors import OptionError
 from pluralign.objectives import Objective, Rows
 from pluralign.train.options import AlignOptions
-from pluralign.train.trainer import ORDERS
+from pluralign.train.order import ORDERS
+
+BY_ROWS = ("per_device_train_batch_size", "auto_find_batch_size", "dataloader_drop_last")
+"""Arguments about batches of a number of rows."""
 
 
 def training_arguments(
@@ -52,6 +55,9 @@ def training_arguments(
         raise OptionError("fp16 needs an accelerator; on a CPU give use_cpu with bf16, or neither")
     if made.eval_strategy != "no" and not evaluates:
         raise OptionError(f"eval_strategy {made.eval_strategy} needs held-out rows; give eval_data a share or a source")
+    for name in BY_ROWS:
+        if settings.max_tokens_per_batch is not None and name in training:
+            raise OptionError(f"max_tokens_per_batch says what fits into a batch, and so does {name}; give one of them")
     _check_trackers(made)
     return made
 

@@ -62,6 +62,9 @@ class AlignOptions(pydantic.BaseModel):
     """Most tokens of prompt and response together."""
     truncation: Literal["keep_end", "keep_start", "drop"] = "keep_end"
     """What gives way: the prompt's beginning, the responses' ends, or the row."""
+    max_tokens_per_batch: int | None = pydantic.Field(None, ge=1)
+    """Most tokens of a training batch on a device, in place of per_device_train_batch_size: rows of like length come
+    together, as many as fit, a prompt counted once. A row that is longer is a batch of its own."""
     lora: int | None = pydantic.Field(None, ge=1)
     """Rank of LoRA adapters on all linear layers; left out, every weight is trained."""
     lora_alpha: int | None = pydantic.Field(None, gt=0)

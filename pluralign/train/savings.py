@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 from pluralign.policy.encode import Encoded, common_beginning
 
 LOOK = 2000
-"""Rows that are counted, at most."""
+"""Rows that are counted, with the rest of their batch."""
 
 
 @dataclass(frozen=True)
@@ -23,24 +22,26 @@ class Positions:
     scored: int
 
 
-def positions(rows: Iterable[Encoded], batch: int) -> Positions:
-    """Count the positions of rows in the order they come.
+def positions(batches: Iterable[Sequence[Encoded]]) -> Positions:
+    """Count the positions of batches, until `LOOK` rows are seen.
 
     >>> row = Encoded([1, 2], ([3, 4, 9], [3, 9]), ([True] * 3, [True] * 2))
-    >>> positions([row], 1)
+    >>> positions([[row]])
     Positions(padded=10, whole=9, distinct=6, scored=5)
     """
-    padded = whole = distinct = scored = 0
-    waiting = iter(rows)
-    while part := list(islice(waiting, batch)):
-        longest = max(len(row.prompt_ids) + max(map(len, row.response_ids)) for row in part)
-        for row in part:
+    padded = whole = distinct = scored = seen = 0
+    for rows in batches:
+        longest = max(len(row.prompt_ids) + max(map(len, row.response_ids)) for row in rows)
+        for row in rows:
             k = len(row.response_ids)
             shared = common_beginning(row.response_ids)
             padded += k * longest
             whole += k * len(row.prompt_ids) + sum(map(len, row.response_ids))
             distinct += row.length - (k - 1) * shared
             scored += sum(map(sum, row.scored))
+        seen += len(rows)
+        if seen >= LOOK:
+            break
     return Positions(padded, whole, distinct, scored)
 
 

@@ -16,9 +16,8 @@ from typing import Any
 
 import torch
 from accelerate.utils import gather_object
-from torch.utils.data import DataLoader, Sampler, Subset
+from torch.utils.data import BatchSampler, DataLoader, Sampler, Subset
 from transformers import Trainer
-from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from pluralign.objectives import Need, Objective, PolicyBatch, Totals
 from pluralign.objectives.step import Surrogate, joined, moved, two_pass
@@ -28,47 +27,17 @@ from pluralign.train import heads
 from pluralign.train.batches import Examples, batch_of, policy_batch, unscored
 from pluralign.train.memory import Memory
 from pluralign.train.metrics import NAMES, REWARD_NAMES, Tally, add_metrics, add_slopes
+from pluralign.train.order import EpochOrder, TokenBatches
 from pluralign.train.scorer import RewardScorer, Scorer, with_random, without_dropout
 
 STATE = "objective_state.json"
-ORDERS = ("random", "sequential", "group_by_length")
-
-
-class EpochOrder(Sampler[int]):
-    """Row numbers in an order that depends on seed and epoch alone, so that a resumed run meets the same one.
-
-    order: of `TrainingArguments.train_sampling_strategy`: random, sequential, or group_by_length, where rows of like
-    `lengths` come `together`.
-    fill: the order is made a multiple of this by -1, a row without weight. Every process then has the same number of
-    full batches, and no row is counted twice to get there.
-    """
-
-    def __init__(
-        self, lengths: list[int], seed: int, *, order: str = "random", fill: int = 1, together: int = 1
-    ) -> None:
-        self.lengths, self.seed, self.order, self.together, self.epoch = lengths, seed, order, together, 0
-        self.padding = -len(lengths) % fill
-
-    def set_epoch(self, epoch: int) -> None:
-        """Take the order of this epoch; the trainer calls it."""
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[int]:
-        draw = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-        if self.order == "random":
-            yield from torch.randperm(len(self.lengths), generator=draw).tolist()
-        elif self.order == "group_by_length":
-            yield from get_length_grouped_indices(self.lengths, self.together, generator=draw)
-        else:
-            yield from range(len(self.lengths))
-        yield from [-1] * self.padding
-
-    def __len__(self) -> int:
-        return len(self.lengths) + self.padding
 
 
 class PolicyTrainer(Trainer):
-    """Trains a causal LM with an `Objective` on `Examples`."""
+    """Trains a causal LM with an `Objective` on `Examples`.
+
+    max_tokens: of a batch, in place of the number of rows that the training arguments give; see `TokenBatches`.
+    """
 
     def __init__(
         self,
@@ -82,12 +51,13 @@ class PolicyTrainer(Trainer):
         head: torch.nn.Module | None = None,
         encode: Encode | None = None,
         reward: bool = False,
+        max_tokens: int | None = None,
         **rest: Any,
     ) -> None:
         self.objective, self.options, self.needs = objective, options, objective.needs(**options)
         self.tally = Tally()
         self.memory = Memory(objective, options)
-        self.head = head
+        self.head, self.max_tokens = head, max_tokens
         self.scorer: Callable[..., PolicyBatch] = (
             RewardScorer(options.get("beta"))
             if reward
@@ -237,7 +207,7 @@ class PolicyTrainer(Trainer):
         return self.order()
 
     def order(self) -> EpochOrder:
-        """The order of the rows in each epoch."""
+        """The order of the rows in each epoch, where batches are of a number of rows."""
         batch = self.args.train_batch_size * self.accelerator.num_processes
         return EpochOrder(
             self.train_dataset.lengths,
@@ -246,6 +216,27 @@ class PolicyTrainer(Trainer):
             fill=batch if self.accelerator.num_processes > 1 else 1,
             together=batch * self.args.gradient_accumulation_steps,
         )
+
+    def batches(self) -> Sampler[list[int]]:
+        """The rows of each batch of an epoch, over all processes."""
+        if self.max_tokens is None:
+            return BatchSampler(self.order(), self.args.train_batch_size, drop_last=self.args.dataloader_drop_last)
+        return TokenBatches(
+            self.train_dataset.lengths,
+            self.args.data_seed,
+            self.max_tokens,
+            order=self.args.train_sampling_strategy,
+            fill=self.accelerator.num_processes,
+        )
+
+    def get_train_dataloader(self) -> Any:
+        """Batches of rows, or of tokens."""
+        if self.max_tokens is None:
+            return super().get_train_dataloader()
+        names = ("num_workers", "pin_memory", "persistent_workers", "prefetch_factor")
+        given = {name: getattr(self.args, f"dataloader_{name}") for name in names}
+        loader = DataLoader(self.train_dataset, batch_sampler=self.batches(), collate_fn=self.data_collator, **given)
+        return self.accelerator.prepare(loader)
 
     def create_optimizer(self, *given: Any, **named: Any) -> Any:
         """The optimizer of the policy and of what is trained beside it."""

@@ -14,6 +14,7 @@ from peft import LoraConfig, get_peft_model
 from tiny_models import FAMILIES, REFUSED, InDouble, tiny
 from transformers import T5Config, T5ForConditionalGeneration
 
+from pluralign.policy import attention
 from pluralign.policy import logprobs as module
 from pluralign.policy.ability import ability, refusal
 from pluralign.policy.attention import packed_attention
@@ -205,6 +206,32 @@ def test_models_that_cannot_are_told_why_and_scored_plainly(family: str, caplog:
     assert REFUSED[family] in said[0]
     assert type(model).__name__ in said[0]
     torch.testing.assert_close(found.logp, logprobs(model, batch, plain=True).logp, atol=2e-4, rtol=1e-4)
+
+
+def test_an_attention_that_leaks_across_rows_is_refused(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As a kernel would that takes the line for one long text."""
+
+    def leaky(module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, rows: Any, **_: Any) -> Any:
+        key, value = (each.repeat_interleave(query.shape[1] // key.shape[1], 1) for each in (key, value))
+        return torch.nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True).transpose(1, 2)
+
+    monkeypatch.setattr(attention, "packed_attention", leaky)
+    model, batch = tiny("llama", vocabulary=SIZE), collate(ragged(2), pad_id=2)
+    with caplog.at_level(logging.WARNING):
+        found = logprobs(model, batch)
+    assert "its log-probs on a packed line are not those of single sequences" in caplog.text
+    torch.testing.assert_close(found.logp, logprobs(model, batch, plain=True).logp)
+
+
+def test_a_compiled_model_is_scored_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
+    model, batch = tiny("llama", vocabulary=SIZE), collate(ragged(2), pad_id=2)
+    expected = logprobs(model, batch, plain=True).logp
+    with caplog.at_level(logging.WARNING):
+        found = logprobs(torch.compile(tiny("llama", vocabulary=SIZE), backend="eager"), batch)
+    assert "it is compiled, and the shape of a packed line changes with every batch" in caplog.text
+    torch.testing.assert_close(found.logp, expected)
 
 
 def test_models_with_an_encoder_are_refused() -> None:

@@ -20,8 +20,8 @@ import pluralign
 from pluralign.errors import FeedbackError, OptionError
 from pluralign.objectives import Need, Rows, catalogue
 from pluralign.train import Run, align
+from pluralign.train.order import EpochOrder
 from pluralign.train.scorer import COMPUTED
-from pluralign.train.trainer import EpochOrder
 
 QUIET = {"pretrain_steps": 2, "logging_steps": 1, "eval_strategy": "no", "save_strategy": "no"}
 
