@@ -150,7 +150,7 @@ def mean_loss(
     """Weighted mean loss of these judgements, a scalar, and what the score adds to it."""
     batch = judged.batch(rewards_of(score, judged), progress)
     total: Tensor = batch.mean(loss(batch, **options))
-    if isinstance(score, (PairScore, Head)):
+    if isinstance(score, (PairScore, Head)) and judged.place.shape[1] == 2:
         total = total + score.penalty(judged.features[:, 0], judged.features[:, 1])
     return total
 
