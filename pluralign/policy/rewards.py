@@ -54,7 +54,8 @@ def with_head(model: Any, tokenizer: Any, *, seed: int = 0) -> tuple[Any, Any]:
     """The body of a causal LM, the same tensors, under a head of one number, drawn from N(0, 1 / (width + 1))."""
     from transformers import AutoModelForSequenceClassification
 
-    config = model.config.__class__.from_dict(model.config.to_dict() | {"num_labels": 1})
+    known = {name: value for name, value in model.config.to_dict().items() if name not in ("id2label", "label2id")}
+    config = model.config.__class__.from_dict(known | {"num_labels": 1})
     try:
         made = AutoModelForSequenceClassification.from_config(config)
     except ValueError:
