@@ -81,9 +81,9 @@ def run(
         independent if independent is not None else settings.independent,
         gold if gold is not None else settings.gold,
     )
-    if "offline" in goal.needs(**its):
+    if beside := sorted(goal.needs(**its) & {"offline", "components", "multipliers"}):
         raise OptionError(
-            f"{goal.name} learns from pairs beside its samples, which only a loop of one's own can give it"
+            f"{goal.name} needs {' and '.join(beside)} beside its samples, which only a loop of one's own can give it"
         )
     if _wants(goal, its) is not Judge.NOTHING and judges.loop is None:
         raise OptionError(f"{goal.name} learns from what a judge says; give one")
@@ -335,10 +335,11 @@ class _Loop:
         path = self.folder.round_path(number)
         prompts = self.asked_in(number)
         count = self.settings.samples or self.learner.group
-        against = self.settings.opponents if stage.opponent is not None else 0
+        rival = None if stage.opponent == stage.law else stage.opponent
+        against = self.settings.opponents if rival is not None else 0
         drawn = self._draw(prompts, stage.law, count, number, f"samples-{place}")
-        if stage.opponent is not None:
-            others = self._draw(prompts, stage.opponent, against, number, f"samples-{place}-opponent")
+        if rival is not None:
+            others = self._draw(prompts, rival, against, number, f"samples-{place}-opponent")
             drawn = [
                 Drawn(a.prompt, a.prompt_ids, (*a.samples, *b.samples)) for a, b in zip(drawn, others, strict=True)
             ]
