@@ -11,9 +11,10 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from pluralign.errors import OptionError
-from pluralign.likelihoods import expected, logistic, sigmoid
+from pluralign.likelihoods import logistic, sigmoid
 from pluralign.models import saving
 from pluralign.models.answers import Answers
 from pluralign.models.features import Features
@@ -157,8 +158,8 @@ class Population(ABC):
 
     def _said(self, margins: Array, probability: Array) -> Array:
         """Negative log-likelihoods of answers at log odds of the same shape."""
-        each: Array = expected(logistic(margins), logistic(-margins), probability)
-        return each
+        # p softplus(-z) + (1 - p) softplus(z) with one logarithm for two: many people are tried on many answers.
+        return np.asarray(logistic(margins) + (1 - probability) * margins)
 
     def alike(self, answers: Any) -> Localised:
         """Weights of new people as the mean of those seen, each by how likely it makes the new person's answers.
@@ -220,7 +221,8 @@ class Population(ABC):
         for at in torch.arange(len(answers)).split(max(1, 4_000_000 // len(support))):
             rows = at.numpy()
             each = self._said(self._under(answers.take(at), support), said[rows, None])
-            np.add.at(total, person[rows], -count[rows, None] * each)
+            whose = csr_array((count[rows], (person[rows], np.arange(len(rows)))), shape=(people, len(rows)))
+            total -= whose @ each
         chance = np.exp(total - total.max(1, keepdims=True))
         return np.asarray(chance / chance.sum(1, keepdims=True))
 

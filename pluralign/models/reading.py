@@ -65,12 +65,8 @@ class Contexts:
 
 def contexts(answers: Answers, most: int) -> Contexts:
     """Everybody's answers, up to `most`, drawn under a fixed seed where somebody gave more."""
-    order = torch.randperm(len(answers), generator=torch.Generator().manual_seed(0))
-    return _table(order, answers.person[order], len(answers.people), most)
-
-
-def _table(rows: Tensor, person: Tensor, people: int, most: int) -> Contexts:
-    """The first `most` of these rows of each person."""
+    rows = torch.randperm(len(answers), generator=torch.Generator().manual_seed(0))
+    person, people = answers.person[rows], len(answers.people)
     by_person = torch.argsort(person, stable=True)
     sizes = torch.bincount(person, minlength=people)
     place = torch.arange(len(rows)) - (sizes.cumsum(0) - sizes)[person[by_person]]
@@ -110,9 +106,8 @@ def meta_train(
     able = (sizes >= 2).nonzero()[:, 0]
     for step in range(steps):
         who = able[torch.randperm(len(able))[:people]]
-        rows, owner = _drawn(named, start, sizes, who, 2 * most)
+        half = _drawn(named, start, sizes, who, 2 * most)
         given = int(torch.randint(0, most + 1, ()))
-        half = _table(rows, owner, len(who), 2 * most)
         # Where there are few answers, at least one is left to foretell.
         within = torch.minimum(torch.full_like(half.sizes, given), half.sizes - 1)
         place = torch.arange(half.rows.shape[1])
@@ -133,8 +128,11 @@ def meta_train(
     return sum(kept) / len(kept)
 
 
-def _drawn(named: Tensor, start: Tensor, sizes: Tensor, who: Tensor, most: int) -> tuple[Tensor, Tensor]:
-    """Rows of these people in random order, at most `most` each, and whose they are (places in `who`)."""
-    taken = [named[start[u] + torch.randperm(int(sizes[u]))[:most]] for u in who.tolist()]
-    lengths = torch.tensor([len(each) for each in taken])
-    return torch.cat(taken), torch.repeat_interleave(torch.arange(len(who)), lengths)
+def _drawn(named: Tensor, start: Tensor, sizes: Tensor, who: Tensor, most: int) -> Contexts:
+    """Rows of these people in random order, at most `most` each."""
+    own = sizes[who, None]
+    keys = torch.rand(len(who), int(own.max()))
+    keys[torch.arange(keys.shape[1]) >= own] = 2.0  # beyond what they said, hence last
+    order = keys.argsort(1)[:, :most]
+    real = torch.arange(order.shape[1]) < own
+    return Contexts(named[torch.where(real, start[who, None] + order, 0)], real)
