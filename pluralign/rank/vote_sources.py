@@ -15,7 +15,7 @@ from pluralign.errors import FeedbackError, OptionError
 from pluralign.feedback import Feedback, read
 from pluralign.feedback.formats import table as names
 from pluralign.feedback.source import is_tabular
-from pluralign.rank.votes import BOTH_BAD, LEFT, RIGHT, TIE, Votes, encoded
+from pluralign.rank.votes import BOTH_BAD, LEFT, RIGHT, TIE, Votes, blocks, encoded
 
 SIDES = (*names.SIDES, ("winner", "loser"))
 _OF_RANKS = {(1, 2): LEFT, (2, 1): RIGHT, (1, 1): TIE}
@@ -110,8 +110,9 @@ def _from_frame(frame: pl.DataFrame, labels: Mapping[str, str], name: str) -> Vo
     left, right = codes[: len(frame)], codes[len(frame) :]
     outcome = _outcome(frame, sides, items, left, right, labels, name)
     dropped: Counter[str] = Counter()
-    same = left == right
-    if same.any() or min(values.min(initial=0) for values in (left, right, outcome)) < 0:
+    alone = any((left[block] == right[block]).any() for block in blocks(len(left)))
+    if alone or min(values.min(initial=0) for values in (left, right, outcome)) < 0:
+        same = left == right
         known = (left >= 0) & (right >= 0) & (outcome >= 0)
         keep = known & ~same
         dropped += Counter({"no-item-or-verdict": int((~known).sum()), "same-item-twice": int((known & same).sum())})
@@ -201,8 +202,9 @@ def _words(values: pl.Series) -> tuple[list[str], NDArray[Any]]:
     row = 0
     while len(words) < FEW and after[row] == 0:
         words.append(values[row])
-        here = (values == words[-1]).to_numpy().view(np.int8)
-        after += here * np.int8(len(words))
+        here = (values == words[-1]).to_numpy(writable=True).view(np.int8)
+        here *= len(words)
+        after += here
         row = int(after.argmin())
     after -= 1
     return (words, after) if after[row] >= 0 else encoded(values)
@@ -211,8 +213,9 @@ def _words(values: pl.Series) -> tuple[list[str], NDArray[Any]]:
 def _chosen(meaning: NDArray[np.int8], said: NDArray[Any]) -> NDArray[np.int8]:
     """meaning[said] for a few meanings, the last one for -1: comparing is quicker than looking up."""
     outcome = np.full(len(said), meaning[-1], dtype=np.int8)
-    for k, value in enumerate(meaning[:-1]):
-        outcome += (said == k).view(np.int8) * (value - meaning[-1])
+    for block in blocks(len(said)):
+        for k, value in enumerate(meaning[:-1]):
+            outcome[block] += (said[block] == k).view(np.int8) * (value - meaning[-1])
     return outcome
 
 

@@ -17,7 +17,7 @@ LEFT, RIGHT, TIE, BOTH_BAD = 0, 1, 2, 3
 """What a vote said: the left item won, the right one, neither, or neither and both were bad."""
 
 
-BLOCK = 1 << 16
+BLOCK = 1 << 15
 """Rows worked on at a time, so that what lies between stays in the cache."""
 
 
@@ -133,7 +133,7 @@ class Votes:
     def _keys(self, n: int) -> NDArray[Any]:
         """(low item * n + high item) * 4 + outcome seen from the low item [N], in the smallest type that holds it."""
         key = np.empty(len(self), dtype=np.uint32 if 4 * n * n < 1 << 32 else np.int64)
-        for block in _blocks(len(self)):
+        for block in blocks(len(self)):
             left, right, outcome = self.left[block], self.right[block], self.outcome[block]
             # Swapping the sides exchanges the first two outcomes.
             outcome = outcome ^ ((left > right) & (outcome < TIE))
@@ -148,7 +148,7 @@ class Votes:
     def _table_counts(self, n: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Distinct pairs and their counts [m, 4] by way of a table of all pairs: for few items met often."""
         key = np.empty(len(self), dtype=np.int64)
-        for block in _blocks(len(self)):
+        for block in blocks(len(self)):
             # Below n * n * 4, which is no more than four times the votes.
             part = self.left[block] * np.int32(n)
             part += self.right[block]
@@ -165,7 +165,8 @@ class Votes:
         return (pair, won) if met.all() else (pair[met], np.asfortranarray(won[met]))
 
 
-def _blocks(n: int) -> list[slice]:
+def blocks(n: int) -> list[slice]:
+    """Parts of `BLOCK` rows."""
     return [slice(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK)]
 
 
@@ -176,18 +177,26 @@ def _sorted_counts(key: NDArray[Any], weight: NDArray[np.float64] | None) -> tup
     else:
         order = np.argsort(key, kind="stable")
         key, weight = key[order], weight[order]
+    starts = np.flatnonzero(_changes(key))
+    count = np.diff(starts, append=len(key)) if weight is None else np.add.reduceat(weight, starts)
+    key = key[starts]
     pairs = key >> 2
-    fresh = np.ones(len(pairs), dtype=bool)
-    np.not_equal(pairs[1:], pairs[:-1], out=fresh[1:])
-    place = np.cumsum(fresh)
-    place -= 1
+    fresh = _changes(pairs)
     pairs = pairs[fresh]
+    place: NDArray[np.int64] = np.cumsum(fresh)
+    place -= 1
     # Column by column, as every user of it works; columns without votes are never written to.
     place += (key & 3) * np.int64(len(pairs))
-    found = np.bincount(place, weight)
     won = np.zeros((len(pairs), 4), order="F")
-    won.reshape(-1, order="F")[: len(found)] = found
+    won.reshape(-1, order="F")[place] = count
     return pairs, won
+
+
+def _changes(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Where sorted values differ from the one before."""
+    fresh = np.ones(len(values), dtype=bool)
+    np.not_equal(values[1:], values[:-1], out=fresh[1:])
+    return fresh
 
 
 def encoded(values: pl.Series) -> tuple[list[str], NDArray[np.int32]]:
