@@ -140,7 +140,7 @@ class Answers:
     @property
     def features(self) -> tuple[Tensor, Tensor]:
         """[n, D] of the left sides and of the right ones."""
-        return self.items[self.left], self.items[self.right]
+        return self.items.index_select(0, self.left), self.items.index_select(0, self.right)
 
     @property
     def prompt_features(self) -> Tensor | None:

@@ -128,7 +128,7 @@ class PreferenceModel(Population):
         for _ in range(self.epochs):
             for at in torch.randperm(n).split(size):
                 rows = answers.take(at)
-                weights = torch.softmax(logits[rows.person], -1)
+                weights = torch.softmax(logits.index_select(0, rows.person), -1)
                 loss = (count[at] * self._losses(rows, score, weights, log_nu)).mean()
                 if self.norm_penalty:
                     beyond = score.wish(weights, rows.prompt_features).norm(dim=-1) - self.norm_bound

@@ -49,8 +49,8 @@ class Score(nn.Module):
     def margin(self, left: Tensor, right: Tensor, weights: Tensor, prompts: Tensor | None = None) -> Tensor:
         """Score of left minus score of right, [...]."""
         wish = self.wish(weights, prompts)
-        both = self.embed(torch.stack([left, right]))
-        return self.nearness(both[0], wish) - self.nearness(both[1], wish)
+        # Each side by itself: to put them into one array would cost as much as a narrow projection.
+        return self.nearness(self.embed(left), wish) - self.nearness(self.embed(right), wish)
 
     def prototypes(self, left: Tensor, right: Tensor, prompts: Tensor | None = None) -> Tensor:
         """Margins [..., K] for a person of each prototype's taste alone."""
@@ -103,8 +103,8 @@ class IdealPoint(Score):
         self.log_scale = nn.Parameter(torch.empty(())) if distance == "cosine" else None
         self.reset_parameters()
         # ||z||^2 cancels, and what is left of a squared distance is linear in the ideal point.
-        straight = projector in ("linear", "identity")
-        self.linear = distance == "squared" and (mixing in ("Pw", "f(P)w", "|f(P)|w") or straight)
+        self.straight = projector in ("linear", "identity")
+        self.linear = distance == "squared" and (mixing in ("Pw", "f(P)w", "|f(P)|w") or self.straight)
 
     def reset_parameters(self) -> None:
         """Begin again: prototypes of unit length in random directions."""
@@ -116,7 +116,7 @@ class IdealPoint(Score):
         """A mixture of prototypes."""
         if self.mixing == "Pw":
             return weights @ self.points
-        if self.mixing == "f(Pw)":
+        if self.mixing == "f(Pw)" and not self.straight:
             return self.embed(weights @ self.points)
         ends = self.embed(self.points)
         return weights @ (nn.functional.normalize(ends, dim=-1) if self.mixing == "|f(P)|w" else ends)
