@@ -202,13 +202,12 @@ class BestAndWorst:
         if temperature < 0 or (worst and temperature > 0):
             raise OptionError("a temperature is not below 0, and of softly chosen draws there is no worst")
         self.sampler, self.judge, self.worst, self.temperature = sampler, judge, worst, temperature
-        if len(set(sampler.laws)) > 1:
-            raise OptionError("the best of K is taken of draws of one law; these are of several")
         k, law = len(sampler.laws), sampler.laws[0]
         how = f"of {k} by {judge.name}" if not temperature else f"softly of {k} at {temperature:g} by {judge.name}"
-        self.laws = tuple(
-            replace(law, selection=f"{side} {how}") for side in (("best", "worst") if worst else ("best",))
-        )
+        if others := [str(other) for other in dict.fromkeys(sampler.laws) if other != law]:
+            how += f" together with {'; '.join(others)}"
+        sides = ("best", "worst") if worst else ("best",)
+        self.laws = tuple(replace(law, selection=f"{side} {how}") for side in sides)
 
     def sample(self, prompts: Sequence[Prompt], seeds: Sequence[int]) -> Iterator[tuple[int, Drawn]]:
         """(place of the prompt, the best and the worst)."""
