@@ -22,15 +22,12 @@ from pluralign.evaluate.figures import chance, spelled
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 OBJECTIVES = ["simpo", "orpo", "ipo", "nca", "dpo + sft", "dpo", "cdpo", "r_dpo", "exo", "apo_zero", "kto", "cpo"]
-SETTINGS: dict[str, Any] = {
-    "model": "lab:small",
-    "grid": "small",
-    "budget": "200 steps",
-    "eval_data": 0.4,
-    "scorer": "length",
-    "max_length": 384,
-}
+SETTINGS: dict[str, Any] = {"model": "lab:small", "grid": "small", "eval_data": 0.4, "scorer": "length"}
 """The same for both: lab:small has three million weights. The next size would spend the hour on its starting model."""
+OWN: dict[str, dict[str, Any]] = {
+    "ukpconvarg1": {"budget": "200 steps", "max_length": 384},
+    "alpaca_eval": {"budget": "100 steps", "max_length": 256, "samples": 32},
+}
 ABOUT = {
     "ukpconvarg1": "Pairs of arguments in online debates; crowd workers said which is more convincing (Habernal and "
     "Gurevych 2016). Prompts are debate sides: an argument is in many pairs of its side and in no other, so sides are "
@@ -48,9 +45,11 @@ COLUMNS = {
 }
 
 
-def command() -> str:
+def command(name: str) -> str:
     """The comparison as a shell would say it."""
-    options = " ".join(f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in SETTINGS.items())
+    options = " ".join(
+        f"--{option.replace('_', '-')} {shlex.quote(str(value))}" for option, value in (SETTINGS | OWN[name]).items()
+    )
     return f"pluralign compare DATA --objectives {shlex.quote(','.join(OBJECTIVES))} {options} -o FOLDER"
 
 
@@ -84,7 +83,7 @@ def page(name: str, summary: Summary, sizes: dict[str, int]) -> str:
             "",
             f"![Accuracy of every run against how far it moved](compare-{name}.png)",
             "",
-            f"*Measured with `{command()}`; written by `python -m benchmarks.compare_page {name} DATA FOLDER`.*",
+            f"*Measured with `{command(name)}`; written by `python -m benchmarks.compare_page {name} DATA FOLDER`.*",
             "",
         ]
     )
@@ -135,7 +134,7 @@ def picture(summary: Summary, path: Path) -> None:
 def main() -> None:
     """Run or go on, and write the page."""
     name, data, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3])
-    found = pluralign.compare(data, OBJECTIVES, output_dir=folder, **SETTINGS)
+    found = pluralign.compare(data, OBJECTIVES, output_dir=folder, **SETTINGS, **OWN[name])
     sizes = {part: pl.scan_parquet(folder / f"{part}.parquet").select(pl.len()).collect().item() for part in PARTS}
     (DOCS / f"compare-{name}.md").write_text(page(name, found.summary, sizes))
     picture(found.summary, DOCS / f"compare-{name}.png")

@@ -125,7 +125,13 @@ def compare(
             run_cell(out, cell, judge)
             told(cell)
     elif todo:
-        run_all(out, todo, processes, late, told)
+        if not (out / "reference-cache").is_dir():
+            # The first alone, on all cores: it computes what the others find in the cache.
+            first = todo.pop(0)
+            run_cell(out, first, _function(scorer))
+            told(first)
+        if todo:
+            run_all(out, todo, processes, late, told)
     summary = summarise(out, plan, asked)
     from pluralign.compare.page import write_page
 
