@@ -60,6 +60,16 @@ def test_every_run_has_the_same_start_rows_and_steps(compared: Comparison) -> No
     assert not list(out.glob("cells/*/model"))
 
 
+def test_the_reference_is_paid_for_once(compared: Comparison) -> None:
+    """The first run and its evaluation write all log-probs; a later one that computed any would write the file."""
+    out = compared.path.parent
+    (cache,) = (out / "reference-cache").glob("*.npy")
+    begun = sorted(path.stat().st_mtime_ns for path in out.glob("cells/*/config.json"))
+    assert len(begun) == 3
+    assert cache.stat().st_mtime_ns < begun[1]
+    assert len(np.load(cache)) >= 2 * len(pluralign.read(out / "train.parquet"))
+
+
 def test_settings_are_chosen_on_rows_that_figures_are_not_of(compared: Comparison) -> None:
     out = compared.path.parent
     prompts = {
