@@ -226,6 +226,7 @@ def test_the_slope_of_brain_is_that_of_kl_and_without_its_baseline_it_stops_at_t
     assert 2 * REF * (pick @ REF) == pytest.approx([0.28858, 0.36551, 0.25086, 0.09505], abs=5e-6)
 
 
+@pytest.mark.slow
 def test_ppo_with_a_value_head_ends_at_the_optimum_and_the_value_at_its_worth() -> None:
     theta, value = torch.log(torch.tensor(REF)).requires_grad_(), torch.zeros(1, dtype=torch.float64).requires_grad_()
     ref, reward = torch.log(torch.tensor(REF)), torch.tensor(REWARD)[None]

@@ -92,9 +92,16 @@ def from_network(each: Learner, options: dict[str, Any], world: Any, beside: Any
 
 
 LEARNERS = [each for each in catalogue().values() if each.name not in ELSEWHERE]
+QUICK = ("inpo", "egpo", "grpo", "ppo", "dpo")
 
 
-@pytest.mark.parametrize("each", [*LEARNERS, direct("dpo"), direct("simpo")], ids=lambda each: each.name)
+@pytest.mark.parametrize(
+    "each",
+    [
+        pytest.param(each, id=each.name, marks=() if each.name in QUICK else pytest.mark.slow)
+        for each in [*LEARNERS, direct("dpo"), direct("simpo")]
+    ],
+)
 def test_weights_are_pulled_as_the_table_says(each: Learner) -> None:
     rng = np.random.default_rng(0)
     _, logits, weights = scored_by_networks()
