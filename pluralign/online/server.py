@@ -12,7 +12,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Literal
 
 from pluralign.errors import OptionError, PluralignError, one_line
 from pluralign.online.drawn import Drawn, Law, Prompt, Sample, hashed, words
@@ -106,6 +106,11 @@ class ServerSampler:
     and responses; without it there are none unless the server tells them (`token_ids`). Ids made from a text may be
     others than those drawn; `meta` then says `retokenised`.
 
+    kind: what the server is, for each bends the law in its own way unless told not to: "transformers" (`transformers
+    serve`) takes the most probable token whatever the temperature if the model's own settings do not sample, and "vllm"
+    applies the top-k and penalties of the model's settings. "openai": only what every server understands is sent, and
+    that it adds nothing of its own is yours to see.
+
     A chat goes to `chat/completions`, a plain text to `completions`. Log-probs are kept where the law is not bent
     (servers tell those of the model itself) and there is one for each token.
     """
@@ -119,7 +124,11 @@ class ServerSampler:
         *,
         tokenizer: Any = None,
         workers: int = 8,
+        kind: Literal["openai", "vllm", "transformers"] = "openai",
     ) -> None:
+        if kind not in ("openai", "vllm", "transformers"):
+            raise OptionError(f"a server is openai, vllm or transformers, not {kind!r}")
+        self.kind = kind
         self.client, self.model, self.settings, self.workers = client, model, dict(settings), workers
         bent = {name: self.settings[name] for name in ("temperature", "top_p") if name in self.settings}
         if strange := set(self.settings) - {"max_new_tokens", "temperature", "top_p"}:
@@ -155,6 +164,7 @@ class ServerSampler:
             # Servers take 32 bits.
             "seed": own % 2**31,
             "logprobs": True if chat else 0,
+            **self._plainly(),
         }
         if chat:
             turns = [{"role": m.role or "user", "content": m.content or "", **(m.extra or {})} for m in prompt]
@@ -162,6 +172,18 @@ class ServerSampler:
         else:
             said = self.client.post("completions", body | {"prompt": words(prompt)}, _text)
         return self._sample(said, seed, self.laws[k])
+
+    def _plainly(self) -> dict[str, Any]:
+        """What keeps a server from bending the law by settings that came with the model."""
+        if self.kind == "vllm":
+            return {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0, "return_token_ids": True}
+        if self.kind == "openai":
+            return {}
+        own: dict[str, Any] = {"do_sample": self.laws[0].temperature > 0, "top_k": 0, "repetition_penalty": 1.0}
+        own["max_new_tokens"] = self.settings["max_new_tokens"]
+        if self.tokenizer is not None:
+            own |= {"eos_token_id": self.tokenizer.eos_token_id, "pad_token_id": self.tokenizer.pad_token_id}
+        return {"generation_config": json.dumps(own)}
 
     def _sample(self, said: tuple[str, str, Any, Any], seed: int, law: Law) -> Sample:
         text, stop, ids, logp = said

@@ -1,10 +1,14 @@
 """A real server on the loopback address: a tiny model behind OpenAI's interface, and one that misbehaves."""
 
 import json
+import socket
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+import torch
 
 from pluralign.errors import OptionError
 from pluralign.feedback.record import Message, text
@@ -131,6 +135,52 @@ def test_bent_laws_keep_no_log_probs_and_texts_are_retokenised_where_ids_are_not
     assert (bare.prompt_ids, bare.samples[0].tokens, bare.samples[0].logp) == ((), (), None)
     with pytest.raises(OptionError, match="not asked for top_k"):
         sampler(server, settings=SETTINGS | {"top_k": 5})
+
+
+def test_servers_are_told_not_to_bend_the_law(server):
+    client = Client(server.url)
+    for kind, key in (("openai", None), ("vllm", "repetition_penalty"), ("transformers", "generation_config")):
+        server.asked = []
+        collect(ServerSampler(client, "tiny", 1, SETTINGS, tokenizer=tokenizer(), kind=kind), WORDS[:1], seed=1)
+        body = server.asked[0][1]
+        assert {k for k in ("repetition_penalty", "generation_config") if k in body} == ({key} if key else set())
+    own = json.loads(body["generation_config"])
+    assert (own["do_sample"], own["top_k"], own["eos_token_id"]) == (True, 0, tokenizer().eos_token_id)
+    with pytest.raises(OptionError, match="not 'other'"):
+        ServerSampler(client, "tiny", 1, SETTINGS, kind="other")
+
+
+@pytest.mark.slow
+def test_transformers_serve_samples_at_the_temperature_asked_for(tmp_path):
+    """The real server, where its packages are installed: single tokens come as often as the model says."""
+    pytest.importorskip("fastapi", reason="transformers serve needs transformers[serving]")
+    pytest.importorskip("uvicorn", reason="transformers serve needs transformers[serving]")
+    model, words = tiny("llama"), tokenizer(CHATML)
+    model.save_pretrained(tmp_path)
+    words.save_pretrained(tmp_path)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-c", "from transformers.cli.transformers import main; main()", "serve", str(tmp_path)]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        client = Client(f"http://127.0.0.1:{port}/v1", attempts=60, longest=2.0)
+        made = ServerSampler(
+            client, str(tmp_path), 60, SETTINGS | {"max_new_tokens": 1}, tokenizer=words, workers=1, kind="transformers"
+        )
+        drawn = collect(made, WORDS[:1], seed=1)[0]
+    finally:
+        process.terminate()
+        process.wait()
+    ids = torch.tensor([drawn.prompt_ids])
+    with torch.no_grad():
+        law = model(ids).logits[0, -1].softmax(-1)
+    likely = words.decode([int(law.argmax())])
+    share = sum(s.text == likely for s in drawn.samples) / 60
+    expected = float(law.max())
+    assert len({s.text for s in drawn.samples}) > 1
+    assert abs(share - expected) <= 4 * (expected * (1 - expected) / 60) ** 0.5
 
 
 TOO_MANY = (429, {"Retry-After": "7"}, '{"error": "slow down"}')
