@@ -2,11 +2,12 @@
 
     python -m venv .peers
     .peers/bin/pip install -r benchmarks/peers.txt
-    python -m benchmarks.rank [--quick] [--peers .peers/bin/python]
+    python -m benchmarks.rank [--cases a b c d errors votes items] [--peers .peers/bin/python]
 
 The first two commands make the environment in which the peers live; a peer that is missing is left out with the reason.
 Every contender runs in processes of its own that take turns on one core with one thread, and is judged by the CPU time
-(user and system) of its best run. Scores are compared with those of a solver that shares no code with ours. Rewrites
+(user and system) of its best run. Scores are compared with those of a solver that shares no code with ours. Every case
+is kept in benchmarks/results/rank.json as soon as it is measured; those not named are taken from there. Rewrites
 docs/rank-speed.md and its pictures.
 """
 
@@ -30,8 +31,10 @@ from scipy.sparse.linalg import cg, splu
 
 from benchmarks import rank_page
 from benchmarks.rank_cases import CASES, Array, Case, anyone, write
+from benchmarks.rank_targets import PATIENCE, REPLICATES, SLOW, Measured
 
 HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results" / "rank.json"
 POOLS = ("OMP", "OPENBLAS", "NUMEXPR", "MKL", "RAYON", "POLARS")
 ONE_THREAD = {f"{pool}_{'MAX' if pool == 'POLARS' else 'NUM'}_THREADS": "1" for pool in POOLS}
 OURS = ("pluralign", "floor", "group_by")
@@ -46,11 +49,6 @@ PEERS = {
 }
 """Contenders, and what must be there to import."""
 COMMANDS = "python -m venv .peers; .peers/bin/pip install -r benchmarks/peers.txt"
-SLOW = 5.0
-"""Seconds from which a contender runs once only."""
-PATIENCE = 150
-"""Seconds of CPU time after which a peer is stopped; its replicates get ten times that."""
-Measured = dict[str, Any]
 
 
 def reference(table: pl.DataFrame) -> tuple[list[str], Array]:
@@ -96,7 +94,7 @@ def run(name: str, table: Path, python: str, *, repeats: int, pinned: bool = Tru
     # Reading files is for all cores; small matrices are not.
     threads = {k: v for k, v in ONE_THREAD.items() if pinned or k != "POLARS_MAX_THREADS"}
     environment = {**os.environ, "PYTHONPATH": str(HERE.parent), **threads}
-    limit = PATIENCE * (10 if name.endswith("bootstrap") else 1)
+    limit = REPLICATES if name.endswith("bootstrap") else PATIENCE
 
     def confine() -> None:
         if pinned and hasattr(os, "sched_setaffinity"):
@@ -168,9 +166,9 @@ def said(measured: Measured) -> str:
 
 
 def errors(found: dict[str, Measured], truth: Array) -> None:
-    """Adds the largest error of each contender's scores, in logits."""
+    """The largest error of each contender's scores, in logits, in their place."""
     for measured in found.values():
-        scores = measured.get("scores")
+        scores = measured.pop("scores", None)
         if scores is not None and len(scores) == len(truth):
             measured["error"] = float(np.abs(scores - scores.mean() - truth).max())
 
@@ -186,6 +184,8 @@ def curve(cases: dict[str, Case], folder: Path, pythons: dict[str, str]) -> dict
             who: run(who, path, pythons["pluralign"], repeats=repeats, pinned=False)
             for who in ("pluralign_path", "path_group_by")
         }
+        for measured in found[name].values():
+            measured.pop("scores", None)
         print(f"  {name}: {', '.join(f'{k} {said(v)}' for k, v in found[name].items())}", file=sys.stderr, flush=True)
         path.unlink()
     return found
@@ -203,18 +203,24 @@ def compare(name: str, folder: Path, pythons: dict[str, str], rounds: int) -> di
     return found
 
 
-def resample(folder: Path, pythons: dict[str, str], quick: bool) -> dict[str, Measured]:
+def resample(folder: Path, pythons: dict[str, str], rounds: int) -> dict[str, Measured]:
     """Errors and replicates of case (a)."""
     path = folder / "a.parquet"
-    found = turns(["pluralign_sandwich", "pluralign_bootstrap", "draws"], path, pythons, 3)
-    return found if quick else found | turns(["evalica_bootstrap"], path, pythons, 1)
+    write(path, CASES["a"])
+    found = turns(["pluralign_sandwich", "pluralign_bootstrap", "draws"], path, pythons, min(rounds, 3))
+    found |= turns(["evalica_bootstrap"], path, pythons, 1)
+    for measured in found.values():
+        measured.pop("scores", None)
+    return found
 
 
-def curves(folder: Path, pythons: dict[str, str], quick: bool) -> dict[str, dict[str, dict[str, Measured]]]:
-    """Time against votes and against items."""
-    votes = {f"1e{k}": Case(500, 10**k, 0.14, 1.0, anyone, "") for k in range(5, 7 if quick else 9)}
-    items = {f"1e{k}": Case(10**k, max(10**6, 50 * 10**k), 0.0, 0.7, anyone, "") for k in range(2, 4 if quick else 6)}
-    return {"votes": curve(votes, folder, pythons), "items": curve(items, folder, pythons)}
+def curves(what: str, folder: Path, pythons: dict[str, str]) -> dict[str, dict[str, Measured]]:
+    """Time against votes or against items."""
+    if what == "votes":
+        cases = {f"1e{k}": Case(500, 10**k, 0.14, 1.0, anyone, "") for k in range(5, 9)}
+    else:
+        cases = {f"1e{k}": Case(10**k, max(10**6, 50 * 10**k), 0.0, 0.7, anyone, "") for k in range(2, 6)}
+    return curve(cases, folder, pythons)
 
 
 def main() -> None:
@@ -222,17 +228,26 @@ def main() -> None:
     parser.add_argument(
         "--peers", type=Path, default=Path(".peers/bin/python"), help="Python of the peers' environment"
     )
-    parser.add_argument("--cases", default="abcd", help="which of a, b, c and d")
+    parts = [*CASES, "errors", "votes", "items"]
+    parser.add_argument("--cases", nargs="+", choices=parts, default=parts, help="what to measure anew")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--quick", action="store_true", help="no peers' bootstrap, nothing beyond 1e6 votes")
     options = parser.parse_args()
     pythons = dict.fromkeys((*OURS, "pluralign_bootstrap", "pluralign_sandwich", "draws"), sys.executable)
     pythons |= peers(options.peers)
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        cases = {name: compare(name, folder, pythons, options.rounds) for name in options.cases}
-        resampling = resample(folder, pythons, options.quick) if "a" in cases else {}
-        rank_page.write(cases, resampling, curves(folder, pythons, options.quick))
+    results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    for part in options.cases:
+        load = os.getloadavg()[0]
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary)
+            if part in CASES:
+                found: dict[str, Any] = compare(part, folder, pythons, options.rounds)
+            elif part == "errors":
+                found = resample(folder, pythons, options.rounds)
+            else:
+                found = curves(part, folder, pythons)
+        results[part] = {"found": found, "rounds": options.rounds, "load": load, "cores": os.cpu_count()}
+        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+    rank_page.write({part: results[part] for part in parts if part in results})
 
 
 if __name__ == "__main__":

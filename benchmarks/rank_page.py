@@ -5,9 +5,10 @@ from __future__ import annotations
 import platform
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from benchmarks.rank_cases import CASES
-from benchmarks.rank_targets import CLOSE, Measured, best, targets
+from benchmarks.rank_targets import CLOSE, PATIENCE, REPLICATES, SLOW, Measured, best, targets
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
@@ -60,14 +61,15 @@ def _wall(measured: Measured) -> float:
 def curve_table(found: dict[str, dict[str, Measured]], what: str) -> list[str]:
     """Every size of one chart."""
     lines = [
-        row(what, "pluralign, wall", "CPU", "peak memory", "group-by alone, wall", "CPU"),
-        row(*["---:"] * 6),
+        row(what, "pluralign, wall", "CPU", "peak memory", "group-by alone, wall", "CPU", "peak memory"),
+        row(*["---:"] * 7),
     ]
     for name, pair in found.items():
         ours, floor = pair["pluralign_path"], pair["path_group_by"]
         walls, cpus = ([m.get("failed") or seconds(f(m)) for m in (ours, floor)] for f in (_wall, best))
         peak = "" if ours.get("peak") is None else f"{ours['peak'] / 1e9:.2f} GB"
-        lines.append(row(name, walls[0], cpus[0], peak, walls[1], "" if "failed" in floor else cpus[1]))
+        theirs = "" if floor.get("peak") is None else f"{floor['peak'] / 1e9:.2f} GB"
+        lines.append(row(name, walls[0], cpus[0], peak, walls[1], "" if "failed" in floor else cpus[1], theirs))
     return lines
 
 
@@ -89,12 +91,23 @@ def picture(found: dict[str, dict[str, Measured]], what: str, path: Path) -> Non
     figure.savefig(path, dpi=150)
 
 
-def write(
-    cases: dict[str, dict[str, Measured]],
-    resampling: dict[str, Measured],
-    curves: dict[str, dict[str, dict[str, Measured]]],
-) -> None:
-    """The page and its pictures."""
+def foot(results: dict[str, dict[str, Any]]) -> list[str]:
+    """How the page was measured."""
+    rounds = ", ".join(f"{name} {part['rounds']}" for name, part in results.items() if name not in ("votes", "items"))
+    loads = ", ".join(f"{name} {part['load']:.1f}" for name, part in results.items())
+    cores = ", ".join(sorted({f"{part['cores']}" for part in results.values()}))
+    return [
+        f"*Written by `python -m benchmarks.rank`. Rounds: {rounds}; contenders that take more than {SLOW:g} s ran in",
+        f"one of them. Peers were stopped after {PATIENCE} s of CPU time, replicates after {REPLICATES} s, so that",
+        f"these are bounds. Cores: {cores}; load of the machine when each part began: {loads}.*",
+    ]
+
+
+def write(results: dict[str, dict[str, Any]]) -> None:
+    """The page and its pictures, of the parts that were measured: `found`, `rounds`, `load` and `cores` of each."""
+    cases: dict[str, dict[str, Measured]] = {name: results[name]["found"] for name in CASES if name in results}
+    resampling: dict[str, Measured] = results.get("errors", {}).get("found", {})
+    curves = {what: results.get(what, {}).get("found", {}) for what in ("votes", "items")}
     libraries = ", ".join(f"{name} {version(name)}" for name in ("numpy", "scipy", "polars"))
     lines = [
         "# How fast leaderboards are",
@@ -125,13 +138,13 @@ def write(
         "",
         "## From files",
         "",
-        "Parquet on disk to scores, beside polars counting the pairs of the same file, reading on all cores. Files of",
-        "five million votes and more are counted as they stream by.",
+        "Parquet on disk to scores, beside polars counting the pairs of the same file as categories by its streaming",
+        "engine, reading on all cores. Files of five million votes and more are counted as they stream by.",
     ]
     for what, says in (("votes", "500 items, 14% ties"), ("items", "Fifty votes an item, a million at least")):
         if curves[what]:
             picture(curves[what], what, DOCS / f"rank-speed-{what}.png")
             lines += ["", f"{says}:", "", *curve_table(curves[what], what)]
             lines += ["", f"![Time against {what}](rank-speed-{what}.png)"]
-    lines += ["", "*Written by `python -m benchmarks.rank`.*", ""]
+    lines += ["", *foot(results), ""]
     (DOCS / "rank-speed.md").write_text("\n".join(lines))

@@ -7,6 +7,12 @@ from typing import Any
 Measured = dict[str, Any]
 CLOSE = 1e-6
 """Logits within which a contender counts as converged."""
+SLOW = 1.0
+"""Seconds from which a contender runs in one round only."""
+PATIENCE = 60
+"""Seconds of CPU time after which a peer is stopped."""
+REPLICATES = 150
+"""The same for a peer's replicates."""
 
 FACTORS = {
     "a": {"arena_rank": 15, "evalica": 10, "fastchat": 10},

@@ -210,3 +210,25 @@ def test_few_votes_among_many_items_far_apart_still_converge(seed: int) -> None:
         {"model_a": a.astype(str), "model_b": b.astype(str), "winner": np.where(won, "model_a", "model_b")}
     )
     assert model.certificate_.gradient < 1e-6
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(3, 60), st.integers(2, 400), st.integers(0, 2**32 - 1))
+def test_a_large_graph_is_known_by_few_of_its_pairs_as_well(n, m, seed):
+    from pluralign.rank import graph
+
+    rng = np.random.default_rng(seed)
+    pair = np.unique(rng.integers(n, size=m) * n + rng.integers(n, size=m))
+    low, high = (part[pair // n < pair % n].astype(np.int32) for part in np.divmod(pair, n))
+    won = rng.integers(0, 2, size=(len(low), 3)).astype(float)
+    whole = graph.graph(n, low, high, won)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(graph, "LARGE", 0)
+        found = graph.graph(n, low, high, won)
+    beaten = np.zeros((n, n), dtype=bool)
+    beaten[high, low] |= (won[:, 0] > 0) | (won[:, 2] > 0)
+    beaten[low, high] |= (won[:, 1] > 0) | (won[:, 2] > 0)
+    reach = np.linalg.matrix_power((beaten | np.eye(n, dtype=bool)).astype(float) / n, n) > 0
+    circles = reach & reach.T
+    for made in (whole, found):
+        np.testing.assert_array_equal(made.block[:, None] == made.block, circles)
