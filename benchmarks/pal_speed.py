@@ -119,7 +119,7 @@ def page(kept: dict[str, Any]) -> str:
             "",
             f"PAL-A over a million pairs of cached features of {FEATURES} numbers, K = {GROUPS}, {PEOPLE:,} people, "
             f"{BATCH:,} pairs a step. CPU seconds for a million pairs on {kept['threads']} "
-            f"threads, medians of {ROUNDS}; "
+            f"thread(s), medians of {ROUNDS}; "
             "ratios are medians of what was measured next to each other. *Products* put both "
             "sides of each pair through "
             "f and back, and with hidden layers everybody's ideal point too, always on the same batch in memory; "
