@@ -119,13 +119,13 @@ def measured(name: str, data: Path, runs: Path, cache: Path) -> dict[str, Any]:
             known["reading"].append(round(time.process_time() - start, 1))
     known["group"] = task.group
     known["fold"] = fold.tolist()
-    known["groups"] = [task.key(j) for j in feedback]
+    known["of"] = len(pluralign.read(str(data / SOURCES[name])))
+    known["groups"] = np.unique([task.key(j) for j in feedback], return_inverse=True)[1].tolist()
     known["characters"] = [_characters(j) for j in feedback]
     keep("MiniLM, linear head", lambda a, b, i: frozen(a, b, task, minilm.vectors))
     keep("MiniLM and length, linear head", lambda a, b, i: frozen(a, b, task, with_length))
     keep("length, linear head", lambda a, b, i: frozen(a, b, task, lengths))
     keep("lab:tiny with a head", lambda a, b, i: trained(a, b, runs / name / f"fold-{i + 1}"))
-    known["of"] = len(pluralign.read(str(data / SOURCES[name])))
     return known
 
 

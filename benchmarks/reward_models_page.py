@@ -56,7 +56,7 @@ def section(name: str, known: dict[str, Any]) -> list[str]:
     lines = [
         f"## {TITLES[name]}",
         "",
-        f"{len(groups):,} {drawn}{WHAT[name]} {n:,} {known['group']}s; a {known['group']} is never on both sides.",
+        f"{len(groups):,} {drawn}{WHAT[name]} {n:,} {known['group']}s, none on both sides.",
         "",
         f"![Share of held-out pairs put in the right order](reward-models-{name}.png)",
         "",
@@ -64,10 +64,13 @@ def section(name: str, known: dict[str, Any]) -> list[str]:
         line("---", "---", "---", "---"),
     ]
     for rule in order:
-        gap = "" if rule == best else _gap(difference(found[rule], found[best], groups))
+        same = np.array_equal(found[rule], found[best])
+        gap = "" if rule == best else "the same" if same else _gap(difference(found[rule], found[best], groups))
         lines.append(
             line(rule, _share(share(found[rule], groups)), gap, _share(share(found[rule][close], groups[close])))
         )
+    ahead = [rule for rule in order if rule != best and difference(found[rule], found[best], groups)["low"] > 0]
+    lines += ["", f"Ahead of *{best}* with the whole interval: {', '.join(ahead) or 'none'}."]
     seconds, (first, again) = known["seconds"], known["reading"]
     return [
         *lines,
