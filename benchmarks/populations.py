@@ -171,7 +171,7 @@ def kept(what: str, seed: int) -> list[dict[str, Any]]:
 def main() -> None:
     """Measure what is missing, then write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", nargs="+", choices=[*WORLDS, *EXTRA], help="measure these, write no page")
     options = parser.parse_args()
     for seed in range(options.seeds):
@@ -181,7 +181,7 @@ def main() -> None:
         found = {what: [row for seed in range(options.seeds) for row in kept(what, seed)] for what in [*WORLDS, *EXTRA]}
         from benchmarks.populations_page import write
 
-        write(found, options.seeds, ROOT / "docs")
+        write(found, ROOT / "docs")
 
 
 if __name__ == "__main__":

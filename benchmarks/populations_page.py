@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.population_worlds import MOST, WORLDS
+from pluralign.errors import OptionError
 from pluralign.intervals import clustered_t
 
 Rows = list[dict[str, Any]]
@@ -39,6 +40,8 @@ CROWDS = ("one crowd", "one crowd, ideal point")
 
 def interval(measured: list[float]) -> tuple[float, float, float]:
     """Mean over seeds with Student's 95% interval."""
+    if len(measured) == 1:
+        raise OptionError("one seed has no interval; measure at least two (--seeds 2)")
     return (float(np.mean(measured)), *clustered_t(measured, range(len(measured))))
 
 
@@ -200,13 +203,23 @@ def draw(found: dict[str, Rows], path: Path) -> None:
     figure.savefig(path, dpi=130)
 
 
-def write(found: dict[str, Rows], seeds: int, docs: Path) -> None:
+def write(found: dict[str, Rows], docs: Path) -> None:
     """docs/populations.md and docs/populations.png."""
-    best = []
+    best, counts = [], sorted({len({r["seed"] for r in rows}) for rows in found.values()})
+    seeds = " or ".join(map(str, counts))
     for world in WORLDS:
         rows, column = found[world], f"new {MOST}"
         models = list(dict.fromkeys(r["model"] for r in rows))
         best.append(max(models, key=lambda m: float(np.mean(list(values(rows, column, model=m).values())))))
+    questions = [
+        "## Questions asked",
+        "",
+        "`next_question` picks, of 20 pairs, the one whose answer tells most about the person so far; against pairs as",
+        "they come. Accuracy on other answers after 1 to 3 questions.",
+        "",
+        *asking(found["asking"]),
+        "",
+    ]
     lines = [
         "# Populations: who wins where",
         "",
@@ -240,17 +253,11 @@ def write(found: dict[str, Rows], seeds: int, docs: Path) -> None:
         "",
         "By default `localise` takes the people seen for the prior (`alike`) below 20 answers and one smooth Dirichlet",
         "distribution from there on. The table has what the first gains over the second. Where people are of groups it",
-        "gains at any number of answers; where they lie anywhere between prototypes little is gained either way.",
+        "gains up to 20 answers at least; where they lie anywhere between prototypes little is gained either way.",
         "",
         *placing(found["placing"]),
         "",
-        "## Questions asked",
-        "",
-        "`next_question` picks, of 20 pairs, the one whose answer tells most about the person so far; against pairs as",
-        "they come. Accuracy on other answers after 1 to 3 questions.",
-        "",
-        *asking(found["asking"]),
-        "",
+        *questions,
         "## What sources share",
         "",
         "Four sources of 60 answers: all like one feature, three like a second and one dislikes it. Answers by the",

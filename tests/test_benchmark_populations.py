@@ -69,7 +69,7 @@ def test_the_page_says_what_was_measured(tmp_path: Path) -> None:
         for seed in range(3)
         for name in ("MORE", "plain")
     ]
-    write(found | {"placing": measured, "asking": measured, "sharing": shared}, 3, tmp_path)
+    write(found | {"placing": measured, "asking": measured, "sharing": shared}, tmp_path)
     page = (tmp_path / "populations.md").read_text()
     assert page.count("\n### ") == len(WORLDS)
     assert page.count("| beside one crowd ") == len(CLAIMS)
