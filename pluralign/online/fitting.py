@@ -44,7 +44,8 @@ class Group:
 class Steps:
     """How a fit goes about it.
 
-    minibatch: prompts an optimizer step, None for all; micro_batch: of these, at a time in memory.
+    minibatch: prompts an optimizer step, None for all; micro_batch: of these, at a time in memory. warmup_steps: steps
+    of the whole run in which the learning rate rises to its full size.
     kl_target: nats a response that the learner's beta is moved to hold; its horizon in samples.
     """
 
@@ -53,6 +54,7 @@ class Steps:
     micro_batch: int = 8
     learning_rate: float = 1e-6
     value_learning_rate: float = 1e-3
+    warmup_steps: int = 0
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
     save_steps: int = 100
@@ -77,7 +79,8 @@ class Steps:
 class Student:
     """What is trained, with all that it carries from step to step and from round to round.
 
-    options: of the learner; beta among them moves where a target for the divergence is set.
+    options: of the learner; beta among them moves where a target for the divergence is set. step: of this fit; taken:
+    steps of all rounds.
     """
 
     model: Any
@@ -85,6 +88,7 @@ class Student:
     optimizer: torch.optim.Optimizer
     options: dict[str, Any]
     step: int = 0
+    taken: int = 0
 
     @classmethod
     def of(cls, model: Any, learner: Learner, options: Mapping[str, Any], steps: Steps) -> Student:
@@ -100,7 +104,8 @@ class Student:
 
     def state(self, *, model: bool = True) -> dict[str, Any]:
         """Everything, for a file; the model's weights may be left to another one."""
-        found: dict[str, Any] = {"optimizer": self.optimizer.state_dict(), "options": self.options, "step": self.step}
+        found: dict[str, Any] = {"optimizer": self.optimizer.state_dict(), "options": self.options}
+        found |= {"step": self.step, "taken": self.taken}
         found["head"] = None if self.head is None else self.head.state_dict()
         return found | ({"model": self.model.state_dict()} if model else {})
 
@@ -111,7 +116,7 @@ class Student:
         if self.head is not None:
             self.head.load_state_dict(state["head"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.options, self.step = dict(state["options"]), state["step"]
+        self.options, self.step, self.taken = dict(state["options"]), state["step"], state["taken"]
 
 
 @dataclass
@@ -172,7 +177,12 @@ class Fit:
             )
         every = [p for group in student.optimizer.param_groups for p in group["params"]]
         norm = torch.nn.utils.clip_grad_norm_(every, self.steps.max_grad_norm)
+        warm = min((student.taken + 1) / max(self.steps.warmup_steps, 1), 1.0)
+        rates = (self.steps.learning_rate, self.steps.value_learning_rate)
+        for group, rate in zip(student.optimizer.param_groups, rates, strict=False):
+            group["lr"] = warm * rate
         student.optimizer.step()
+        student.taken += 1
         line: dict[str, Any] = {
             "split": "train",
             "loss": float(loss),
@@ -234,7 +244,7 @@ class Fit:
 
     def _numbers(self, student: Student, tokens: TokenBatch) -> Numbers:
         needs = self.learner.needs(**student.options)
-        exact = bool(needs & {"kl", "tokens.kl"})
+        exact = bool(needs & {"kl", "tokens.kl"}) or student.options.get("kl") == "exact"
         head = student.head
         return numbers(student.model, tokens, head=head, reference=self.snapshots["reference"] if exact else None)
 

@@ -18,6 +18,11 @@ class OnlineRun(Run):
     watched.jsonl: those to the monitors' questions. round.json in a round is written last.
     """
 
+    @classmethod
+    def open(cls, path: str | Path) -> OnlineRun:
+        """An existing run; raises `OptionError` if the folder is not one."""
+        return cls(Run.open(path).path)
+
     @property
     def rounds(self) -> list[Run]:
         """Finished rounds, first to last."""

@@ -10,7 +10,7 @@ import copy
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,16 +23,16 @@ from pluralign.errors import OptionError
 from pluralign.feedback import Feedback, Judgement, read
 from pluralign.feedback.record import Message
 from pluralign.online.asking import Judged, as_prompt, ask, kept, plain_writer, shares
-from pluralign.online.drawn import Drawn, Prompt, collect, hashed, prompt_key
+from pluralign.online.drawn import Drawn, Prompt, Sampler, collect, hashed, prompt_key
 from pluralign.online.fitting import Fit, Student, save
 from pluralign.online.folder import OnlineRun
 from pluralign.online.judges import Budget, Recorded
 from pluralign.online.judges import Judge as Asked
 from pluralign.online.learner import Judge, Learner, Plan, Stage
 from pluralign.online.monitors import Monitors
+from pluralign.online.samplers import PolicySampler
 from pluralign.online.samples import Anchors
 from pluralign.online.settings import MAY_CHANGE, OnlineOptions, resolve
-from pluralign.online.writing import SamplerOf, policy_sampler
 from pluralign.policy.encode import Encoder
 from pluralign.policy.load import load
 from pluralign.policy.load import save as save_model
@@ -42,6 +42,11 @@ from pluralign.train.options import read_config
 from pluralign.train.run import Run, versions
 
 Watched = Asked | str | None
+SamplerOf = Callable[[Mapping[str, Any], Any, Mapping[str, float], int, Mapping[str, Any]], Sampler]
+"""(models by name, tokenizer, exponents of their geometric mixture, responses a prompt, settings) -> a sampler.
+
+settings: `max_new_tokens` and `temperature`, 0 for the most probable response. See `PolicySampler`.
+"""
 
 
 def run(
@@ -88,11 +93,11 @@ def run(
     if _wants(goal, its) is not Judge.NOTHING and judges.loop is None:
         raise OptionError(f"{goal.name} learns from what a judge says; give one")
     asked = _prompts(prompts if prompts is not None else settings.prompts)
-    loop = _Loop.start(folder, settings, goal, its, given, judges, asked, sampler or policy_sampler, resume)
+    loop = _Loop.start(folder, settings, goal, its, given, judges, asked, sampler or PolicySampler, resume)
     for number in range(1, settings.rounds + 1):
         loop.round(number)
     loop.finish()
-    return OnlineRun(folder.path)
+    return OnlineRun.open(folder.path)
 
 
 def _wants(learner: Learner, options: Mapping[str, Any]) -> Judge:

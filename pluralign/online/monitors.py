@@ -29,7 +29,7 @@ BATCH = 16
 
 @dataclass
 class Monitors:
-    """Watches a run round by round.
+    """Watches a run round by round. The start model, which is the reference, is round 0: against itself it wins half.
 
     judges: by what they are called in the metrics; "proxy" is the judge in the loop, "independent" and "gold" are not
     learnt from. groups: judges of single groups, of which the worst off is told. reference: its samples. opponents:
@@ -43,6 +43,9 @@ class Monitors:
     most: int = 4
     opponents: list[Sequence[Drawn]] = field(default_factory=list)
     wins: dict[str, list[Array]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.wins = {name: [np.full(len(self.prompts), 0.5)] for name in self.judges}
 
     def watch(self, drawn: Sequence[Drawn], model: Any, reference: Any) -> dict[str, Any]:
         """Figures of a policy from its samples on the prompts, flat, for a line of metrics.jsonl.
@@ -76,7 +79,7 @@ class Monitors:
     def remember(self, drawn: Sequence[Drawn]) -> None:
         """Take a round's samples for the comparisons to come."""
         for name, judge in self.judges.items():
-            self.wins.setdefault(name, []).append(self._won(judge, drawn, self.reference))
+            self.wins[name].append(self._won(judge, drawn, self.reference))
         self.opponents.append(drawn)
 
     def _won(self, judge: Judge, ours: Sequence[Drawn], theirs: Sequence[Drawn]) -> Array:
@@ -135,15 +138,16 @@ def gap(won: Sequence[Array]) -> dict[str, float]:
 
 
 def hacking(wins: Mapping[str, Sequence[Array]]) -> str | None:
-    """A warning where the judge in the loop goes up while one outside it goes down, from the round it stood highest at.
+    """A warning where the judge in the loop goes up while one outside it goes down, from where it stood highest.
 
-    Both differences are prompt by prompt and must be told from zero with 95% confidence.
+    wins: by judge, chances [n] of each look, the start's first. Both differences are prompt by prompt and must be told
+    from zero with 95% confidence.
 
     >>> rng = np.random.default_rng(0)
     >>> noise = lambda: 0.05 * rng.standard_normal(40)
     >>> said = hacking({"proxy": [0.5 + noise(), 0.8 + noise()], "independent": [0.6 + noise(), 0.3 + noise()]})
     >>> str(said).partition(" and ")[0]
-    'reward hacking: since round 1 the win rate under the judge in the loop rose by 0.30'
+    'reward hacking: since the start the win rate under the judge in the loop rose by 0.30'
     """
     proxy = wins.get("proxy", ())
     for name in ("gold", "independent"):
@@ -153,10 +157,11 @@ def hacking(wins: Mapping[str, Sequence[Array]]) -> str | None:
         best = int(np.argmax([np.nanmean(won) for won in outside[:-1]]))
         up, down = _change(proxy, best), _change(outside, best)
         if up is not None and down is not None and up[1] > 0 and down[2] < 0:
+            then = f"round {best}" if best else "the start"
             return (
-                f"reward hacking: since round {best + 1} the win rate under the judge in the loop rose by {up[0]:.2f} "
-                f"and under the {name} judge fell by {-down[0]:.2f}; stop at round {best + 1}, hold the policy closer "
-                "to its reference, or mend the judge"
+                f"reward hacking: since {then} the win rate under the judge in the loop rose by {up[0]:.2f} and under "
+                f"the {name} judge fell by {-down[0]:.2f}; go back to {then}, hold the policy closer to its reference, "
+                "or mend the judge"
             )
     return None
 

@@ -58,6 +58,8 @@ class OnlineOptions(pydantic.BaseModel):
     """Of AdamW; 2e-4 for lab: models and 1e-6 for others when left out."""
     value_learning_rate: float = pydantic.Field(1e-3, ge=0)
     """Of the value head, where there is one."""
+    warmup_steps: int = pydantic.Field(0, ge=0)
+    """Optimizer steps of the whole run in which the learning rate rises to its full size."""
     weight_decay: float = pydantic.Field(0.0, ge=0)
     """Of AdamW."""
     max_grad_norm: float = pydantic.Field(1.0, gt=0)
@@ -94,6 +96,7 @@ class OnlineOptions(pydantic.BaseModel):
             micro_batch=self.micro_batch,
             learning_rate=usual if self.learning_rate is None else self.learning_rate,
             value_learning_rate=self.value_learning_rate,
+            warmup_steps=self.warmup_steps,
             weight_decay=self.weight_decay,
             max_grad_norm=self.max_grad_norm,
             save_steps=self.save_steps,

@@ -31,6 +31,13 @@ CURVES = (
     ("rewards/longer",),
     ("gradients/chosen", "gradients/rejected"),
     ("gradients/log_ratio",),
+    ("proxy/win_rate", "independent/win_rate", "gold/win_rate", "worst_group/win_rate"),
+    ("proxy/reward", "samples/reward"),
+    ("gap", "gap_high"),
+    ("entropy",),
+    ("length",),
+    ("samples/duplicates", "samples/no_answer"),
+    ("beta",),
 )
 """Metrics over steps; those named together share a scale, so that they can be compared."""
 
@@ -161,7 +168,10 @@ def _finite(value: Any) -> Any:
 
 def _troubles(finished: bool, data: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -> list[str]:
     """What went wrong before any evaluation."""
-    found = []
+    # Rounds of a run that learns while asking are watched; what was seen there is said once.
+    found = [
+        f"{said[0].upper()}{said[1:]}." for said in dict.fromkeys(w for m in metrics for w in m.get("warnings", ()))
+    ]
     if not finished:
         found.append("Training did not come to its end: continue it with align --resume.")
     broken = [m["step"] for m in metrics if "loss" in m and not math.isfinite(m["loss"])]
