@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 from plain_sampler import PlainSampler
+from typer.testing import CliRunner
 
+from pluralign.cli import app
 from pluralign.errors import OptionError
 from pluralign.lab.tiny import build
 from pluralign.online import OnlineRun, direct, run
@@ -169,3 +172,27 @@ def test_what_does_not_fit_is_said_before_anything_is_drawn(start: str, tmp_path
         with pytest.raises(OptionError, match=said):
             run(PROMPTS, start, output_dir=tmp_path / "run", **options)
     assert not (tmp_path / "run").exists()
+
+
+def test_the_command_line_runs_and_goes_on(start: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = "from pluralign.online.judges import Scored\njudge = Scored(lambda p, r: -float(len(r)), name='short')\n"
+    (tmp_path / "judge_of_this_test.py").write_text(source)
+    (tmp_path / "prompts.jsonl").write_text(
+        "".join(json.dumps({"prompt": p, "completion": " yes"}) + "\n" for p in PROMPTS)
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    shown = CliRunner().invoke(app, ["align", "--online", "--help"])
+    assert "nash_md" in shown.output
+    assert "--max-new-tokens" in shown.output
+    folder = str(tmp_path / "run")
+    given = ["align", str(tmp_path / "prompts.jsonl"), "--online", "--model", start, "--learner", "inpo", "-o", folder]
+    rest = ["--judge", "judge_of_this_test:judge", "--max-new-tokens", "3", "--rounds", "1", "--monitor-prompts", "2"]
+    done = CliRunner().invoke(app, [*given, *rest, "--eta", "0.5"])
+    assert done.exit_code == 0, done.output
+    more = CliRunner().invoke(
+        app, ["align", str(tmp_path / "prompts.jsonl"), "--online", "--resume", "-o", folder, "--rounds", "2"]
+    )
+    assert more.exit_code == 0, more.output
+    found = OnlineRun.open(folder)
+    assert [len(found.feedback(n)) for n in (1, 2)] == [4, 4]
+    assert found.config["objective_options"]["eta"] == 0.5
