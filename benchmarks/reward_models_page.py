@@ -136,7 +136,7 @@ def write(results: dict[str, dict[str, Any]], learn: int, folds: int) -> None:
         "that feature only.",
         f"- *lab:tiny with a head*: half a million parameters made from at most {learn:,} pairs of the",
         "training side and trained",
-        "  on them whole, `align(..., reward=True)`; one setting, fixed beforehand.",
+        "  on them whole, `align(..., reward=True)`; one setting.",
         "- *Longer wins*, *shorter wins*: no model at all. Where texts are of like length (the longer has at most",
         f"  {CLOSE:.0%} more characters) such a rule has little to say.",
         "",
