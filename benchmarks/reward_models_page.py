@@ -140,6 +140,7 @@ def write(results: dict[str, dict[str, Any]], learn: int, folds: int) -> None:
         "- *Longer wins*, *shorter wins*: no model at all. Where texts are of like length (the longer has at most",
         f"  {CLOSE:.0%} more characters) such a rule has little to say.",
         "",
+        "<!-- not run: needs a file of feedback and weights from a hub -->",
         "```python",
         "import pluralign",
         "from pluralign.models import Features, Head, RewardModel",

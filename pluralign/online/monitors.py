@@ -147,7 +147,7 @@ def hacking(wins: Mapping[str, Sequence[Array]]) -> str | None:
     >>> noise = lambda: 0.05 * rng.standard_normal(40)
     >>> said = hacking({"proxy": [0.5 + noise(), 0.8 + noise()], "independent": [0.6 + noise(), 0.3 + noise()]})
     >>> str(said).partition(" and ")[0]
-    'reward hacking: since the start the win rate under the judge in the loop rose by 0.30'
+    'reward hacking: since the start the win rate under the judge in the loop rose by 0.32'
     """
     proxy = wins.get("proxy", ())
     for name in ("gold", "independent"):
