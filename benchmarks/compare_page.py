@@ -66,8 +66,8 @@ def page(name: str, summary: Summary, sizes: dict[str, int]) -> str:
             "",
             f"{sizes['train']:,} pairs to learn from, {sizes['choose']:,} to choose settings on, {sizes['report']:,} "
             "that all figures are of; a model of three million weights made from the texts learnt from (`lab:small`); "
-            f"{plan.steps} optimizer steps for each of {sum(e.runs for e in entries)} runs, three learning rates an "
-            "objective.",
+            f"{plan.steps} optimizer steps for each of {sum(e.runs for e in entries)} runs; "
+            f"{' or '.join(str(n) for n in sorted({e.settings for e in entries}))} learning rates an objective.",
             "",
             summary.verdict,
             "",
