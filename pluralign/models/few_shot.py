@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pluralign.errors import OptionError
+from pluralign.models.amortised import Amortised, ReadingScore
 from pluralign.models.answers import Answers
 from pluralign.models.localise import Localised
-from pluralign.models.population import Population
-from pluralign.models.reading import Reader, contexts, meta_train
-from pluralign.models.scores import Score
+from pluralign.models.reading import Reader
 
 Array = NDArray[np.float64]
 
 
-class InContext(Score):
+class InContext(ReadingScore):
     """A reward in the context of a person's answers: s(y | C) = s_0(y) + <q(y), c(C)>, with c read off the answers.
 
     features: D. size: of q and c. hidden: width of the hidden layers and of the reader.
@@ -29,12 +27,8 @@ class InContext(Score):
     True
     """
 
-    linear = False
-
     def __init__(self, features: int, size: int, *, hidden: int = 64) -> None:
-        super().__init__()
-        self.settings = {"features": features, "size": size, "hidden": hidden}
-        self.groups, self.projector = size, nn.Identity()
+        super().__init__(features, size, hidden=hidden)
         self.shared = nn.Sequential(nn.Linear(features, hidden), nn.GELU(), nn.Linear(hidden, 1))
         self.queries = nn.Sequential(nn.Linear(features, hidden), nn.GELU())
         self.reader = Reader(features, hidden)
@@ -51,19 +45,14 @@ class InContext(Score):
         out: Tensor = self.shared(items)[..., 0] + (self.queries(items) @ self.query.T * weights).sum(-1)
         return out
 
-    def margin(self, left: Tensor, right: Tensor, weights: Tensor, prompts: Tensor | None = None) -> Tensor:
-        """Reward of left minus reward of right, [...]."""
-        margin: Tensor = self(left, weights) - self(right, weights)
-        return margin
 
-
-class FewShot(Population):
+class FewShot(Amortised):
     """Meta-learning over people: a person's few answers are read as context, and their next ones foretold from them.
 
     FSPO's recipe on features: every step draws people, splits what they said into a context of 0 to `most` answers and
     targets, and fits the whole network to the targets (logistic loss). At use nothing is searched: a new person's
-    answers are read once. The weights of a person are what was read, c. size: of c, 0 for a network without people.
-    hidden: width of the networks. steps, people, lr: of Adam and how many people a step reads.
+    answers are read once. The weights of a person are what was read, c. size (of c) and the other options: see
+    `Amortised`.
 
     As described by Singh et al. 2025. Raises `OptionError`.
 
@@ -74,43 +63,11 @@ class FewShot(Population):
     True
     """
 
-    simplex: ClassVar[bool] = False
+    network: ClassVar[type[ReadingScore]] = InContext
 
-    def __init__(
-        self,
-        size: int = 8,
-        *,
-        hidden: int = 64,
-        most: int = 16,
-        steps: int = 1000,
-        people: int = 32,
-        lr: float = 3e-3,
-        seed: int = 0,
-    ) -> None:
-        if size < 0 or min(hidden, most, steps, people) < 1:
-            raise OptionError("hidden, most, steps and people are at least 1, and size is not below zero")
-        self.size, self.hidden, self.most = size, hidden, most
-        self.steps, self.people, self.lr, self.seed = steps, people, lr, seed
-        self.settings = {"size": size, "hidden": hidden, "most": most}
-        self.settings |= {"steps": steps, "people": people, "lr": lr, "seed": seed}
-
-    def fit(self, answers: Answers) -> Self:
-        """Fit the network over people, then read everybody's answers."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            score = InContext(answers.items.shape[1], self.size, hidden=self.hidden)
-
-            def read(what: Tensor, often: Tensor) -> tuple[Tensor, Tensor]:
-                return score.context(what, often), torch.zeros(len(what))
-
-            meta_train(
-                *(answers, score, read, score.reader), steps=self.steps, people=self.people, most=self.most, lr=self.lr
-            )
-        self.scorer = score.requires_grad_(False)
-        self.people_ = answers.people
-        self._weights = torch.as_tensor(self._told(answers), dtype=torch.float32)
-        self.loss_ = self.log_loss(answers)
-        return self
+    def _drawn(self, score: ReadingScore, read: Tensor, answers: Tensor) -> tuple[Tensor, Tensor]:
+        assert isinstance(score, InContext)
+        return score.context(read, answers), torch.zeros(len(read))
 
     def localise(self, answers: Any) -> Localised:
         """Contexts of people, their answers read once; zero for who gave none.
@@ -123,13 +80,5 @@ class FewShot(Population):
 
     @torch.no_grad()
     def _told(self, answers: Answers) -> Array:
-        """[U, size]: everybody's context."""
         assert isinstance(self.scorer, InContext)
-        if not len(answers):
-            return np.zeros((len(answers.people), self.size))
-        context = contexts(answers, 2 * self.most)
-        told = self.scorer.context(self.scorer.reader(*context.of(answers)), context.sizes)
-        return np.asarray(told.double().numpy())
-
-    def _mean(self) -> Tensor:
-        return torch.zeros(self.size)
+        return np.asarray(self.scorer.context(*self._read_off(answers)).double().numpy())

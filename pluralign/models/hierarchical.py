@@ -16,7 +16,7 @@ from pluralign.errors import FeedbackError, OptionError
 from pluralign.models.answers import Answers
 from pluralign.models.choosing import fewest
 from pluralign.models.localise import Localised
-from pluralign.models.population import SUPPORT, Population
+from pluralign.models.population import Population
 from pluralign.models.ridge_logistic import curvature, design, ridge_logistic
 from pluralign.models.scores import Score
 
@@ -162,5 +162,4 @@ class Hierarchical(Population):
         return torch.as_tensor(self.mean_, dtype=torch.float32)
 
     def _believed(self, answers: Answers | None) -> tuple[Array, Array]:
-        drawn = self.sample_people(SUPPORT) if answers is None else self.localise(answers).draws(answers, SUPPORT)
-        return drawn, np.full(SUPPORT, 1 / SUPPORT)
+        return self._by_draws(answers)

@@ -97,10 +97,7 @@ class MixtureModel(Population):
         self.scorer: Score = MixedRewards(coefficients.shape[1], self.k)
         self.scorer.directions.data = torch.as_tensor(coefficients, dtype=torch.float32)
         self.scorer.requires_grad_(False)
-        self.people_ = answers.people
-        self._weights = torch.as_tensor(self.localise(answers).weights, dtype=torch.float32)
-        self.loss_ = self.log_loss(answers)
-        return self
+        return self._keep(answers, self.localise(answers).weights)
 
     @property
     def coefficients_(self) -> Array:

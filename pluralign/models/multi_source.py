@@ -99,11 +99,9 @@ class MultiSource(Population):
         score = LowRank(size, 1)
         score.directions.data = head.detach().float()[None]
         self.scorer: Score = score.requires_grad_(False)
-        self.shares_, self.people_ = np.zeros(len(answers.people)), answers.people
+        self.shares_ = np.zeros(len(answers.people))
         self.shares_[np.unique(person)] = shares
-        self._weights = torch.ones(len(answers.people), 1)
-        self.loss_ = self.log_loss(answers)
-        return self
+        return self._keep(answers, np.ones((len(answers.people), 1)))
 
     def localise(self, answers: Any) -> Localised:
         """Everybody has the one reward there is."""

@@ -68,6 +68,13 @@ class Population(ABC):
     def localise(self, answers: Any) -> Localised:
         """Weights of new people from their answers, all people of `answers` at once, everything else as it is."""
 
+    def _keep(self, answers: Answers, weights: Any) -> Self:
+        """The end of a fit: who was seen, what their weights [N, K] are, and what their answers cost under them."""
+        self.people_ = answers.people
+        self._weights = torch.as_tensor(weights, dtype=torch.float32)
+        self.loss_ = self.log_loss(answers)
+        return self
+
     def sample_people(self, n: int, seed: int = 0) -> Array:
         """[n, K]: weights of people as there may be more of: drawn from what the population takes people to be.
 
@@ -205,6 +212,11 @@ class Population(ABC):
             return support, np.exp(log_prior)
         chance = self._posterior(answers, support, log_prior)
         return support, chance[int(answers.person[0])]
+
+    def _by_draws(self, answers: Answers | None) -> tuple[Array, Array]:
+        """As `_believed`, of populations that have a density of weights and no list of people for a prior."""
+        drawn = self.sample_people(SUPPORT) if answers is None else self.localise(answers).draws(answers, SUPPORT)
+        return drawn, np.full(SUPPORT, 1 / SUPPORT)
 
     def _prior(self) -> tuple[Array, Array]:
         """Weights [S, K] that stand for the population, and the logarithms of their chances [S]."""

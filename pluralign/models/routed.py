@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from pluralign.errors import OptionError
-from pluralign.likelihoods import expected
+from pluralign.likelihoods import expected, logistic
 from pluralign.models.answers import Answers
+from pluralign.models.descent import descend
 from pluralign.models.localise import Localised, inverse_on_simplex
 from pluralign.models.mixture import mixed
 from pluralign.models.population import Population
@@ -128,33 +129,22 @@ class RoutedMixture(Population):
                 found.append((self._descend(answers, score), start, score))
         _, _, self.scorer = min(found, key=lambda each: each[:2])
         self.scorer.requires_grad_(False)
-        self.people_ = answers.people
-        self._weights = torch.as_tensor(self.localise(answers).weights, dtype=torch.float32)
-        self.loss_ = self.log_loss(answers)
-        return self
+        return self._keep(answers, self.localise(answers).weights)
 
     def _descend(self, answers: Answers, score: RoutedRewards) -> float:
-        """Fits in place; the mean loss of the last epoch."""
-        optimizer = torch.optim.Adam(score.parameters(), lr=self.lr)
-        size = min(self.batch, len(answers))
-        falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.epochs * -(-len(answers) // size))
-        count, equal, total = answers.weight / answers.weight.mean(), torch.full((self.k,), 1 / self.k), 0.0
-        for _ in range(self.epochs):
-            total = 0.0
-            for at in torch.randperm(len(answers)).split(size):
-                rows = answers.take(at)
-                shares = score.shares(equal, rows.prompt_features)
-                z = mixed(score.prototypes(*rows.features), shares)
-                softplus = nn.functional.softplus
-                losses: Tensor = expected(softplus(-z), softplus(z), rows.probability)
-                losses = losses + self.alpha * (shares * shares.clamp(min=1e-30).log()).sum(-1)
-                loss = (count[at] * losses).mean()
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                optimizer.step()
-                falling.step()
-                total += float(loss.detach()) * len(at) / len(answers)
-        return total
+        """Fits in place; the mean loss it ends with."""
+        count, equal = answers.weight / answers.weight.mean(), torch.full((self.k,), 1 / self.k)
+
+        def loss(at: Tensor, _: float = 1.0) -> Tensor:
+            rows = answers.take(at)
+            shares = score.shares(equal, rows.prompt_features)
+            z = mixed(score.prototypes(*rows.features), shares)
+            losses: Tensor = expected(logistic(z), logistic(-z), rows.probability)
+            return (count[at] * (losses + self.alpha * (shares * shares.clamp(min=1e-30).log()).sum(-1))).mean()
+
+        descend(loss, score.parameters(), len(answers), epochs=self.epochs, batch=self.batch, lr=self.lr)
+        with torch.no_grad():
+            return float(loss(torch.arange(len(answers))))
 
     @torch.no_grad()
     def localise(self, answers: Any) -> Localised:

@@ -25,6 +25,7 @@ from pluralign.models import (
     hedge,
     min_norm,
 )
+from pluralign.models.kinds import build
 from pluralign.models.ridge_logistic import design, ridge_logistic
 
 Array = np.ndarray
@@ -291,3 +292,15 @@ def test_more_finds_what_sources_share() -> None:
         gains.append([plain.log_loss(test) - more.log_loss(test), more.accuracy(test) - plain.accuracy(test)])
     assert np.mean(gains, axis=0)[0] > 0.005
     assert np.mean(gains, axis=0)[1] > 0.01
+
+
+@pytest.mark.parametrize("population", ["variational", "few-shot"])
+def test_readers_of_people_refuse_the_same_options(population: str) -> None:
+    answers = types(4, 4, 0)
+    for wrong in ({"steps": 0}, {"hidden": 0}, {"most": 0}, {"people": 0}):
+        with pytest.raises(OptionError, match="are at least 1"):
+            build(answers, population, 2, wrong)
+    with pytest.raises(OptionError, match=f"population '{population}': got an unexpected keyword argument 'depth'"):
+        build(answers, population, 2, {"depth": 3})
+    with pytest.raises(OptionError, match="beta is -1"):
+        Variational(2, beta=-1)
