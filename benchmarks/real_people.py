@@ -5,8 +5,8 @@
 FOLDER holds the folders preflib, coffee, llmfao, polis, rankme and lamp. For each: the gain of several tastes over one
 on answers held out, with its interval and what chance gives; then people not seen, placed by their first answers,
 against one model for all and a model of their own. Some minutes of one core for each. Figures stay in
-benchmarks/results/real-people.json, from which docs/real-people.md and its picture are written; data sets that are
-there are not run again.
+benchmarks/results/real-people.json, from which docs/real-people.md and its picture are written; data sets (and
+conversations of polis) that are there are not run again.
 """
 
 from __future__ import annotations
@@ -187,8 +187,7 @@ HABITS = ("cups", "where_drink", "favorite", "additions", "style", "strength", "
 
 
 def routed(answers: Answers, table: Any, tastes: int) -> dict[str, Any]:
-    """Weights foretold from columns of the table by ridge regression, five folds of people, "
-    "against everybody's mean."""
+    """Weights foretold from columns of the table by ridge regression, five folds of people, against the mean's."""
     import polars as pl
 
     random = np.random.default_rng(SEED)
@@ -229,12 +228,18 @@ def llmfao(folder: Path) -> dict[str, Any]:
     return {**found, "ceiling": ceiling(votes)}
 
 
-def polis(folder: Path) -> dict[str, Any]:
-    """Agreement with statements in two conversations, and whether the platform's groups come out."""
-    found = {}
-    for name in ("scoop-hivemind.biodiversity", "canadian-electoral-reform"):
-        from benchmarks.rank_polis import conversation
+CONVERSATIONS = ("scoop-hivemind.biodiversity", "canadian-electoral-reform", "vtaiwan.uberx")
 
+
+def polis(folder: Path, known: dict[str, Any]) -> dict[str, Any]:
+    """Agreement with statements in three conversations, and whether the platform's groups come out; known: by name."""
+    from benchmarks.rank_polis import conversation
+
+    found = {}
+    for name in CONVERSATIONS:
+        if name in known:
+            found[name] = known[name]
+            continue
         votes = conversation(folder / "polis" / name).votes
         votes = votes.filter(votes["vote"] != 0)
         codes = {s: i for i, s in enumerate(votes["statement"].unique().sort())}
@@ -288,8 +293,10 @@ def lamp(folder: Path) -> dict[str, Any]:
 
 
 def rand_index(a: Any, b: Any) -> float:
-    """Adjusted Rand index of two partitions [n]: 1 where they are the same, about 0 by chance "
-    "(Hubert and Arabie 1985)."""
+    """Adjusted Rand index of two partitions [n]: 1 where they are the same, about 0 by chance.
+
+    Hubert and Arabie 1985.
+    """
     _, x = np.unique(a, return_inverse=True)
     _, y = np.unique(b, return_inverse=True)
     together = np.zeros((x.max() + 1, y.max() + 1))
@@ -329,7 +336,7 @@ def _mean(values: Array) -> dict[str, Any]:
     return mean(values, np.arange(len(values))).as_dict()
 
 
-STUDIES: dict[str, Callable[[Path], dict[str, Any]]] = {
+STUDIES: dict[str, Callable[..., dict[str, Any]]] = {
     "sushi": sushi, "coffee": coffee, "llmfao": llmfao, "polis": polis, "rankme": rankme, "lamp": lamp,
 }  # fmt: skip
 
@@ -342,8 +349,9 @@ def main() -> None:
     options = parser.parse_args()
     kept: dict[str, Any] = json.loads(KEPT.read_text()) if KEPT.exists() else {}
     for name in options.only:
-        if name not in kept:
-            kept[name] = STUDIES[name](options.data)
+        known = kept.get(name, {})
+        if name not in kept or (name == "polis" and set(known) != set(CONVERSATIONS)):
+            kept[name] = polis(options.data, known) if name == "polis" else STUDIES[name](options.data)
             with whole_file(KEPT) as temporary:
                 temporary.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
             print(name, "done")

@@ -58,7 +58,8 @@ def draw(kept: dict[str, Any], path: Path) -> None:
         axes.set_ylim(0.4, 1.0)
     for axes in panels[len(every) :]:
         axes.set_axis_off()
-    panels[-1].legend(*panels[0].get_legend_handles_labels(), frameon=False, fontsize=10, loc="center")
+    handles = panels[0].get_legend_handles_labels()
+    figure.legend(*handles, frameon=False, fontsize=10, loc="outside upper center", ncols=len(ORDER))
     figure.supxlabel("answers of a new person", fontsize=10)
     figure.supylabel("accuracy on their other answers", fontsize=10)
     figure.savefig(path, dpi=144)
@@ -189,12 +190,12 @@ def _llmfao(study: dict[str, Any]) -> list[str]:
 
 def _polis(study: dict[str, Any]) -> list[str]:
     g = study["groups"]
+    found = "recovered for the most part" if g["rand"] > 0.5 else "recovered in part at best"
     return [
-        f"With as many tastes as the platform published groups ({g['groups']}), fitted to all {g['n']} people whom it "
-        f"placed: adjusted Rand index {g['rand']:.2f}, at most {g['chance']:.2f} of 199 shuffles. Sizes "
+        f"With as many tastes as the platform published groups ({g['groups']}), fitted to all {g['n']:,} people whom "
+        f"it placed: adjusted Rand index {g['rand']:.2f}, at most {g['chance']:.2f} of 199 shuffles. Sizes "
         f"{', '.join(map(str, g['ours']))} here, {', '.join(map(str, g['theirs']))} there: "
-        "recovered in part at best. A "
-        "person's own model knows single statements, and so nothing of those they have not voted on.", "",
+        f"{found}. A person's own model knows single statements, and so nothing of those they have not voted on.", "",
     ]  # fmt: skip
 
 

@@ -5,16 +5,17 @@ Every function gives a table with columns of a name, a value and its 95% interva
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
+from scipy.stats import rankdata
 
 from pluralign.errors import FeedbackError, OptionError
-from pluralign.evaluate.figures import Array, difference, share
+from pluralign.evaluate.figures import Array, Figure, difference, preferred, share
 from pluralign.intervals import bootstrap
 
 DRAWS = 300
@@ -22,14 +23,21 @@ DRAWS = 300
 
 
 def factor_strengths(
-    winner: ArrayLike, loser: ArrayLike, names: Sequence[str], *, weigh: bool = True, ridge: float = 0.1, seed: int = 0
+    winner: ArrayLike,
+    loser: ArrayLike,
+    names: Sequence[str],
+    clusters: ArrayLike | None = None,
+    *,
+    weigh: bool = True,
+    ridge: float = 0.1,
+    seed: int = 0,
 ) -> pl.DataFrame:
     """Strength of every factor: columns factor, value (logits, mean zero), low, high, choices that it decides in.
 
     winner, loser: [n, F], whether the preferred and the other response have each factor. Every factor of the winner
     alone beats every factor of the loser alone; what both have says nothing. weigh: the wins of one choice count one in
     all. ridge: half of it times the squared strengths keeps a factor that always wins finite. Wins of one choice
-    depend on each other, so whole choices are resampled.
+    depend on each other, so whole choices are resampled, or whole clusters [n] of them, such as votes on one pair.
 
     Hu et al. 2023 (DecipherPref). Raises `FeedbackError` for arrays that do not fit.
 
@@ -50,7 +58,7 @@ def factor_strengths(
 
     value = strengths(np.arange(len(ours)))
     random = np.random.default_rng(seed)
-    drawn = np.array([strengths(random.integers(len(ours), size=len(ours))) for _ in range(DRAWS)])
+    drawn = np.array([strengths(rows) for rows in _resampled(clusters, len(ours), DRAWS, random)])
     low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
     told = ((ours | theirs) & (pairs > 0)[:, None]).sum(0)
     table = pl.DataFrame({"factor": list(names), "value": value, "low": low, "high": high, "choices": told})
@@ -99,6 +107,40 @@ def factor_agreement(
         ties = int((values == 0).sum())
         rows.append({"factor": name, "value": float(values.mean()), "low": low, "high": high, "ties": ties})
     return pl.DataFrame(rows).sort("value", descending=True, maintain_order=True)
+
+
+def factor_alignment(
+    ours: tuple[ArrayLike, ArrayLike],
+    theirs: tuple[ArrayLike, ArrayLike],
+    names: Sequence[str],
+    clusters: tuple[ArrayLike | None, ArrayLike | None] = (None, None),
+    seed: int = 0,
+) -> Figure:
+    """How alike two judges rank factors: Spearman's correlation of their taus, with its interval.
+
+    ours, theirs: differences and verdicts of each judge, as in `factor_agreement`, about the same pairs or others.
+    clusters: of each; where both judged the same pairs in the same order, both are resampled alike.
+
+    Oh et al. 2024 (PROFILE).
+
+    >>> x = np.eye(3).repeat([4, 6, 8], 0)
+    >>> factor_alignment((x, np.ones(18)), (x, -np.ones(18)), ["a", "b", "c"]).value < -0.99
+    True
+    """
+    of_judge = []
+    for (differences, judge), units in zip((ours, theirs), clusters, strict=True):
+        agree = np.sign(_table(differences, names, float)) * np.sign(np.asarray(judge, dtype=np.float64))[:, None]
+        told = np.asarray(judge) != 0
+        # The same seed draws the same rows where the clusters are the same.
+        drawn = _resampled(units, len(agree), DRAWS, np.random.default_rng(seed))
+        ranks = rankdata([agree[rows][told[rows]].mean(0) for rows in (np.arange(len(agree)), *drawn)], axis=1)
+        ranks -= ranks.mean(1, keepdims=True)
+        of_judge.append(ranks / np.maximum(np.sqrt((ranks**2).sum(1, keepdims=True)), 1e-12))
+    found = (of_judge[0] * of_judge[1]).sum(1)
+    low, high = np.quantile(found[1:], [0.025, 0.975])
+    n, units = len(np.asarray(ours[1])), clusters[0]
+    groups = n if units is None else len(np.unique(np.asarray(units)))
+    return Figure(float(found[0]), float(low), float(high), n, groups, "bootstrap of clusters")
 
 
 def concept_weights(
@@ -158,11 +200,18 @@ def concept_weights(
 
 
 def concept_table(
-    concepts: ArrayLike, chosen: ArrayLike, domains: Sequence[str], names: Sequence[str], seed: int = 0, **options: Any
+    concepts: ArrayLike,
+    chosen: ArrayLike,
+    domains: Sequence[str],
+    names: Sequence[str],
+    clusters: ArrayLike | None = None,
+    seed: int = 0,
+    **options: Any,
 ) -> pl.DataFrame:
     """`concept_weights` with intervals: columns concept, domain ("all" for the shared part), value, low, high.
 
-    Pairs are resampled; an interval that is a single zero says that no draw needed the concept there.
+    Pairs, or whole clusters [n] of them, are resampled; an interval that is a single zero says that no draw needed the
+    concept there.
     """
     x, y, domain = np.asarray(concepts, dtype=np.float64), np.asarray(chosen), np.asarray(domains)
     x = _table(x, names, float)
@@ -173,7 +222,7 @@ def concept_table(
         return np.array([shared, *(own.get(part, np.zeros(x.shape[1])) for part in parts[1:])])
 
     value = fitted(np.arange(len(x)))
-    drawn = np.array([fitted(random.integers(len(x), size=len(x))) for _ in range(60)])
+    drawn = np.array([fitted(rows) for rows in _resampled(clusters, len(x), 60, random)])
     low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
     return pl.DataFrame(
         [
@@ -185,7 +234,13 @@ def concept_table(
 
 
 def probe_layers(
-    differences: ArrayLike, clusters: ArrayLike | None = None, *, ridge: float = 1.0, folds: int = 5, seed: int = 0
+    differences: ArrayLike,
+    clusters: ArrayLike | None = None,
+    *,
+    baseline: ArrayLike | None = None,
+    ridge: float | Sequence[float] = 1.0,
+    folds: int = 5,
+    seed: int = 0,
 ) -> pl.DataFrame:
     """How well a direction of each layer tells the preferred response: columns layer, value (accuracy), low, high, ...
 
@@ -193,7 +248,9 @@ def probe_layers(
     P(a > b) = sigma(v . (h_a - h_b)) without intercept, so that swapping the sides swaps the answer, is fitted to all
     folds but one of the clusters [n] and judged on that. `shuffled` is the same with labels at random, `gain` the
     difference between the two with its p value, exact over clusters. ridge: half of it times |v|^2, on standardised
-    differences.
+    differences; of several the one that does best on one of the folds that are fitted. baseline: [n], 1 where a simpler
+    rule prefers the right response, 0 where the other, one half where it cannot tell; adds `over`, `over_low` and
+    `over_high`, by how much the probe is more often right.
 
     Tang et al. 2023.
 
@@ -209,35 +266,49 @@ def probe_layers(
     random = np.random.default_rng(seed)
     fold = random.permutation(int(units.max()) + 1)[units] % folds
     sign = random.choice([-1.0, 1.0], size=x.shape[1])
+    ridges = [float(r) for r in np.atleast_1d(ridge)]
     rows = []
     for layer, h in enumerate(x):
         scale = np.sqrt((h**2).mean(0))
         h = h / np.where(scale > 0, scale, 1.0)
-        right = _probed(h, np.ones(len(h)), fold, ridge)
-        chance = _probed(h, sign, fold, ridge)
+        right = _probed(h, np.ones(len(h)), fold, ridges)
+        chance = _probed(h, sign, fold, ridges)
         figure, gain = share(right, units), difference(right, chance, units, seed)
         row = {"layer": layer, "value": figure.value, "low": figure.low, "high": figure.high}
-        rows.append({**row, "shuffled": float(chance.mean()), "gain": gain["value"], "p": gain["p"]})
+        row |= {"shuffled": float(chance.mean()), "gain": gain["value"], "p": gain["p"]}
+        if baseline is not None:
+            over = difference(right, np.asarray(baseline, dtype=np.float64), units, seed)
+            row |= {"over": over["value"], "over_low": over["low"], "over_high": over["high"]}
+        rows.append(row)
     return pl.DataFrame(rows)
 
 
-def _probed(h: Array, sign: Array, fold: Any, ridge: float) -> Array:
+def _probed(h: Array, sign: Array, fold: Any, ridges: Sequence[float]) -> Array:
     """[n]: whether each pair is told right by the probe fitted without its fold; label `sign` of the difference."""
-    right = np.empty(len(h))
-    for f in np.unique(fold):
-        held = fold == f
-        a = h[~held] * sign[~held, None]
-        v = np.zeros(h.shape[1])
-        for _ in range(30):
-            p = expit(a @ v)
-            bend = (a * (p * (1 - p))[:, None]).T @ a + ridge * np.eye(len(v))
-            step = np.linalg.solve(bend, a.T @ (1 - p) - ridge * v)
-            v = v + step / max(1.0, float(np.abs(step).max()))
-            if float(np.abs(step).max()) < 1e-8:
-                break
-        margin = (h[held] @ v) * sign[held]
-        right[held] = np.where(margin > 0, 1.0, np.where(margin < 0, 0.0, 0.5))
+    right, some = np.empty(len(h)), np.unique(fold)
+    for at, f in enumerate(some):
+        held, ridge = fold == f, ridges[0]
+        if len(ridges) > 1:
+            inner = fold == some[(at + 1) % len(some)]
+            rest = ~held & ~inner
+            tried = [(h[inner] @ _probe(h[rest], sign[rest], r)) * sign[inner] for r in ridges]
+            ridge = ridges[int(np.argmin([np.logaddexp(0, -margins).sum() for margins in tried]))]
+        right[held] = preferred((h[held] @ _probe(h[~held], sign[~held], ridge)) * sign[held])
     return right
+
+
+def _probe(h: Array, sign: Array, ridge: float) -> Array:
+    """Direction [H] that tells differences [n, H] of label `sign` [n], by Newton's method."""
+    a = h * sign[:, None]
+    v = np.zeros(h.shape[1])
+    for _ in range(30):
+        p = expit(a @ v)
+        bend = (a * (p * (1 - p))[:, None]).T @ a + ridge * np.eye(len(v))
+        step = np.linalg.solve(bend, a.T @ (1 - p) - ridge * v)
+        v = v + step / max(1.0, float(np.abs(step).max()))
+        if float(np.abs(step).max()) < 1e-8:
+            break
+    return v
 
 
 def draw(table: pl.DataFrame, label: str, rest: float = 0.0) -> Any:
@@ -260,6 +331,21 @@ def draw(table: pl.DataFrame, label: str, rest: float = 0.0) -> Any:
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
     return figure
+
+
+def _resampled(
+    clusters: ArrayLike | None, n: int, draws: int, random: np.random.Generator
+) -> Iterator[NDArray[np.intp]]:
+    """Rows of n, drawn with replacement, `draws` times; whole clusters [n] where there are any."""
+    if clusters is None:
+        yield from (random.integers(n, size=n) for _ in range(draws))
+        return
+    units = np.unique(np.asarray(clusters), return_inverse=True)[1]
+    if len(units) != n:
+        raise FeedbackError(f"there are {len(units):,} clusters for {n:,} rows; give one each")
+    members = np.split(np.argsort(units, kind="stable"), np.cumsum(np.bincount(units))[:-1])
+    for _ in range(draws):
+        yield np.concatenate([members[i] for i in random.integers(len(members), size=len(members))])
 
 
 def _table(values: ArrayLike, names: Sequence[str], kind: type) -> Any:

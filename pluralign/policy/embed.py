@@ -19,13 +19,15 @@ def embedder(
     model: Any,
     tokenizer: Any = None,
     *,
-    layer: int = -1,
+    layer: int | None = -1,
     batch_size: int = 16,
     max_length: int = 1024,
     pooling: Pooling = "mean",
     keep_end: bool = False,
 ) -> Callable[[Sequence[str]], NDArray[np.float64]]:
     """A function from texts [n] to vectors [n, H], for the weights in `pluralign.feedback.recipes`.
+
+    layer: whose hidden states, 0 for the embeddings, negative ones from the end; None for all of them, [n, L, H].
 
     model: loaded, with its tokenizer, or the name of one. Texts beyond max_length tokens lose their ends, with keep_end
     their beginnings. pooling: the mean over the tokens, or the last token that is not padding (of `last_token`).
@@ -51,12 +53,13 @@ def embedder(
                 mask[i, : len(row)] = 1
             padded, mask = padded.to(model.device), mask.to(model.device)
             out = model(input_ids=padded, attention_mask=mask, use_cache=False, output_hidden_states=True)
-            states = out.hidden_states[layer]
+            every_layer = out.hidden_states if layer is None else (out.hidden_states[layer],)
             if pooling == "last":
                 at = last_token(padded, mask, tokenizer.pad_token_id)
-                vectors = states[torch.arange(len(ids), device=states.device), at]
+                picked = [states[torch.arange(len(ids), device=states.device), at] for states in every_layer]
             else:
-                vectors = pooled(states, mask)
+                picked = [pooled(states, mask) for states in every_layer]
+            vectors = torch.stack(picked, 1) if layer is None else picked[0]
             found.update(zip(places, vectors.double().cpu().numpy(), strict=True))
         model.train(training)
         return np.stack([found[i] for i in range(len(every))])

@@ -1,6 +1,7 @@
 """What is gone by, found again where it was planted."""
 
 import numpy as np
+import polars as pl
 import pytest
 from scipy.special import expit
 
@@ -10,6 +11,7 @@ from pluralign.evaluate.explain import (
     concept_weights,
     draw,
     factor_agreement,
+    factor_alignment,
     factor_strengths,
     probe_layers,
 )
@@ -43,6 +45,44 @@ def test_agreement_is_one_for_a_perfect_factor_a_half_with_half_ties_and_none_at
     assert table["low"][2] < 0 < table["high"][2]
     # A verdict of neither is left out.
     assert factor_agreement([[1.0], [1.0]], [1.0, 0.0], ["a"])["value"].to_list() == [1.0]
+
+
+def test_votes_on_one_pair_are_one_observation() -> None:
+    random = np.random.default_rng(6)
+    winner, loser = random.random((2, 150, 5)) < 0.5
+    alone = factor_strengths(winner, loser, NAMES)
+    pairs = np.arange(150).repeat(4)
+    copied = factor_strengths(winner.repeat(4, 0), loser.repeat(4, 0), NAMES, pairs, ridge=0.4)
+    naive = factor_strengths(winner.repeat(4, 0), loser.repeat(4, 0), NAMES, ridge=0.4)
+
+    def width(table: pl.DataFrame) -> float:
+        return float((table["high"] - table["low"]).mean())
+
+    assert copied["value"].to_list() == pytest.approx(alone["value"].to_list())
+    assert width(copied) == pytest.approx(width(alone), rel=0.2)
+    assert width(naive) < 0.7 * width(alone)
+    with pytest.raises(PluralignError, match="3 clusters for 150"):
+        factor_strengths(winner, loser, NAMES, [1, 2, 3])
+
+
+def test_judges_that_go_by_the_same_factors_are_alike_and_by_others_not() -> None:
+    random = np.random.default_rng(7)
+    x, worth = random.choice([-1.0, 0.0, 1.0], (1500, 5)), np.array([2.0, 1.0, 0.0, -1.0, -2.0])
+
+    def judge(w: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        return np.where(random.random(len(rows)) < expit(rows @ w), 1.0, -1.0)
+
+    other = random.choice([-1.0, 0.0, 1.0], (1500, 5))
+    same = factor_alignment((x, judge(worth, x)), (other, judge(worth, other)), NAMES)
+    assert same.value == pytest.approx(1.0)
+    against = factor_alignment((x, judge(worth, x)), (x, judge(-worth, x)), NAMES)
+    assert against.value == pytest.approx(-1.0)
+    lost = factor_alignment((x, judge(worth, x)), (x, random.choice([-1.0, 1.0], 1500)), NAMES)
+    assert lost.low < 0 < lost.high
+    # A judge compared with itself, about the same pairs, is resampled with itself.
+    said = judge(worth, x)
+    units = np.arange(1500) // 3
+    assert factor_alignment((x, said), (x, said), NAMES, (units, units)).low == pytest.approx(1.0)
 
 
 def _domains(random: np.random.Generator, each: int = 400) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -107,6 +147,28 @@ def test_a_planted_direction_is_found_in_its_layer_and_shuffled_labels_tell_noth
     assert table["p"][1] < 0.001
     swapped = probe_layers(-np.stack([noise, told]))  # the other way round is told as well: no intercept
     assert swapped["value"].to_list() == table["value"].to_list()
+
+
+def test_a_probe_that_reads_length_is_no_better_than_length() -> None:
+    random = np.random.default_rng(8)
+    longer = np.where(random.random(300) < 0.8, 1.0, -1.0)  # the preferred response is the longer one, mostly
+    h = np.stack([np.outer(longer, random.normal(size=16)) + 0.01 * random.normal(size=(300, 16))])
+    table = probe_layers(h, baseline=(longer > 0).astype(float))
+    assert table["value"][0] == pytest.approx(0.8, abs=0.06)
+    assert table["over_low"][0] <= 0 <= table["over_high"][0]
+    assert abs(table["over"][0]) < 0.02
+    assert probe_layers(h)["value"][0] > 0.7
+
+
+def test_the_ridge_is_chosen_among_what_is_fitted() -> None:
+    random = np.random.default_rng(9)
+    noise = 4 * random.normal(size=(300, 1))
+    # Only a direction that takes the second number from the first tells anything, which a heavy ridge forbids.
+    h = np.hstack([noise + 0.5 + 0.2 * random.normal(size=(300, 1)), noise])[None]
+    each = {ridge: probe_layers(h, ridge=ridge)["value"][0] for ridge in (1e-3, 1e6)}
+    assert each[1e-3] > each[1e6] + 0.2
+    for order in ([1e-3, 1e6], [1e6, 1e-3]):
+        assert probe_layers(h, ridge=order)["value"][0] == each[1e-3]
 
 
 @pytest.mark.parametrize(

@@ -24,3 +24,12 @@ def test_sem_dpo_with_the_states_of_a_model() -> None:
     same, other = sem_dpo(pluralign.read(rows), embed=embedder(tiny("gpt2"), tokenizer())).table["weight"].to_pylist()
     assert abs(same - 1) < 1e-9
     assert other < same
+
+
+def test_all_layers_at_once_are_each_layer_by_itself() -> None:
+    model, words = tiny("llama").double(), tokenizer()
+    every = embedder(model, words, layer=None, batch_size=2, pooling="last")(TEXTS[:3])
+    assert every.shape[0] == 3
+    for layer in range(every.shape[1]):
+        alone = embedder(model, words, layer=layer, pooling="last")(TEXTS[:3])
+        assert np.allclose(every[:, layer], alone, atol=1e-10)
