@@ -31,6 +31,12 @@ class OnlineRun(Run):
             found.append(Run(folder))
         return found
 
+    @property
+    def ended_after(self) -> int:
+        """Rounds after which the run was last brought to its end; 0 where it never was."""
+        path = self.path / "finished.json"
+        return int(self._read("finished.json")["rounds"]) if path.is_file() else 0
+
     def round_path(self, number: int) -> Path:
         """The folder of a round, counted from 1."""
         return self.path / f"round-{number}"

@@ -116,6 +116,11 @@ class Learner:
         """Columns of the batch it cannot do without, beside log-probs, snapshots and the judge's answers."""
         return self._needs(**self.checked(options))
 
+    def wants(self, **options: Any) -> Judge:
+        """What to ask the judge for with these options."""
+        needs = self.needs(**options)
+        return next((wanted for wanted in (Judge.PREFERENCE, Judge.REWARD) if wanted in needs), self.judge)
+
     @functools.cached_property
     def options(self) -> type[pydantic.BaseModel]:
         """The options as a pydantic model: names, types, bounds, defaults."""

@@ -9,9 +9,9 @@ from typing import Any, Literal
 import pydantic
 
 from pluralign.errors import OptionError
-from pluralign.online.fitting import Steps
 from pluralign.online.learner import Learner
 from pluralign.online.learners import catalogue, find
+from pluralign.online.student import Steps
 
 
 class OnlineOptions(pydantic.BaseModel):

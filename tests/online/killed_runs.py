@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from plain_sampler import PlainSampler
 
-from pluralign.online import fitting, loop
+from pluralign.online import fitting, loop, rounds, snapshots, watching
 from pluralign.online.fitting import Fit
 from pluralign.online.judges import Recorded, Scored
 from pluralign.policy.reference import weights_fingerprint
@@ -70,11 +70,12 @@ def work(folder: Path, learner: str, point: str | None, nth: int) -> None:
 
     before(Fit, "_step", "learning")
     before(fitting, "save", "checkpoint")
-    before(loop, "save", "stage")
-    before(loop, "save_model", "model")
-    before(loop.Run, "write", "record")
+    before(rounds, "save", "stage")
+    before(snapshots, "save", "stage")
+    before(rounds, "save_model", "model")
+    before(rounds.Run, "write", "record")
     before(loop.OnlineRun, "log", "metrics")
-    before(loop.Monitors, "watch", "monitors")
+    before(watching.Monitors, "watch", "monitors")
     once = Recorded.__init__
 
     def small(self: Any, *given: Any, **named: Any) -> None:

@@ -14,8 +14,9 @@ import torch
 from pluralign.errors import OptionError
 from pluralign.lab.tiny import build
 from pluralign.online import find
-from pluralign.online.fitting import Fit, Group, Steps, Student
+from pluralign.online.fitting import Fit, Group
 from pluralign.online.forward import ValueHead, numbers
+from pluralign.online.student import Steps, Student
 from pluralign.policy.batch import collate
 from pluralign.policy.encode import Encoded
 from pluralign.policy.logprobs import logprobs

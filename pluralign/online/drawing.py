@@ -1,0 +1,86 @@
+"""The samples of a run: which prompts a round asks, and draws of its snapshots, on disk as they come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from pluralign.errors import OptionError
+from pluralign.feedback.record import Message, plain
+from pluralign.online.drawn import Drawn, Law, Prompt, Sample, Sampler, collect, hashed, prompt_key
+from pluralign.online.folder import OnlineRun
+from pluralign.online.samples import Anchors
+from pluralign.online.settings import OnlineOptions
+from pluralign.policy.encode import Encoder
+from pluralign.progress import bar
+
+SamplerOf = Callable[[Mapping[str, Any], Any, Mapping[str, float], int, Mapping[str, Any]], Sampler]
+"""(models by name, tokenizer, exponents of their geometric mixture, responses a prompt, settings) -> a sampler.
+
+settings: `max_new_tokens` and `temperature`, 0 for the most probable response. See `PolicySampler`.
+"""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """Draws of a run's snapshots; what is on disk is not drawn again.
+
+    snapshots: models by name, as they are at the time of a draw. answers: what people wrote, by prompt.
+    """
+
+    folder: OnlineRun
+    settings: OnlineOptions
+    tokenizer: Any
+    encoder: Encoder
+    sampler_of: SamplerOf
+    snapshots: Mapping[str, Any]
+    answers: Mapping[str, tuple[Message, ...]]
+    console: Console
+
+    def draw(
+        self, prompts: Sequence[Prompt], law: Anchors, count: int, number: int, name: str, **bent: float
+    ) -> list[Drawn]:
+        """`count` responses to each prompt under a law, kept in NAME.jsonl of a round; people's own where it is `data`.
+
+        bent: settings of the sampler that differ from the run's. Raises `OptionError` where people wrote nothing.
+        """
+        if "data" in law:
+            return [self._written(prompt) for prompt in prompts]
+        settings: dict[str, Any] = {"max_new_tokens": self.settings.max_new_tokens}
+        settings |= {"temperature": self.settings.temperature} | bent
+        sampler = self.sampler_of(self.snapshots, self.tokenizer, dict(law), count, settings)
+        path = self.folder.round_path(number) / f"{name}.jsonl"
+        with bar(f"round {number}: {name}", len(prompts), self.console) as step:
+            return collect(sampler, prompts, seed=hashed(self.settings.seed, number, name), path=path, progress=step)
+
+    def _written(self, prompt: Prompt) -> Drawn:
+        answer = self.answers.get(prompt_key(prompt))
+        if answer is None:
+            raise OptionError(
+                f"{self.settings.learner} learns beside answers that people gave; give feedback with a response to "
+                "every prompt in place of prompts alone"
+            )
+        row = self.encoder.encode(prompt, [answer])
+        sample = Sample(plain(answer), tuple(row.response_ids[0]), None, "eos", 0, Law.of("data"))
+        return Drawn(prompt, tuple(row.prompt_ids), (sample,))
+
+
+def asked_in(number: int, prompts: Sequence[Prompt], settings: OnlineOptions) -> list[Prompt]:
+    """The prompts of a round: the next ones of an endless walk through all, mixed anew each time.
+
+    >>> settings = OnlineOptions(model="lab:tiny", prompts_per_round=2)
+    >>> rounds = [asked_in(number, [("a",), ("b",), ("c",)], settings) for number in (1, 2, 3)]
+    >>> sorted(prompt for own in rounds for prompt in own)
+    [('a',), ('a',), ('b',), ('b',), ('c',), ('c',)]
+    """
+    size = min(settings.prompts_per_round or len(prompts), len(prompts))
+    start, found = (number - 1) * size, []
+    for place in range(start, start + size):
+        lap, step = divmod(place, len(prompts))
+        order = np.random.default_rng((settings.seed, lap)).permutation(len(prompts))
+        found.append(prompts[int(order[step])])
+    return found

@@ -1,0 +1,115 @@
+"""What a run is given: judges found by name, options from all places, prompts with the answers people gave."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from pluralign.errors import OptionError
+from pluralign.feedback import Feedback, read
+from pluralign.feedback.record import Message
+from pluralign.online.asking import as_prompt
+from pluralign.online.drawn import Prompt, hashed, prompt_key
+from pluralign.online.folder import OnlineRun
+from pluralign.online.judges import Judge
+from pluralign.online.learner import Learner
+from pluralign.online.settings import MAY_CHANGE
+from pluralign.train.options import read_config
+
+Watched: TypeAlias = Judge | str | None
+
+
+@dataclass(frozen=True)
+class Judges:
+    """The judge in the loop, and those that only watch."""
+
+    loop: Judge | None
+    independent: Judge | None
+    gold: Judge | None
+    groups: dict[str, Judge]
+
+    @classmethod
+    def of(cls, loop: Watched, independent: Watched, gold: Watched | Mapping[str, Judge]) -> Judges:
+        """Each may be a judge, or module:name of one or of what makes one; gold also a mapping of groups to judges."""
+        truth = _found(gold) if isinstance(gold, str) else gold
+        if isinstance(truth, Mapping):
+            return cls(_found(loop), _found(independent), None, dict(truth))
+        return cls(_found(loop), _found(independent), truth, {})
+
+
+def _found(judge: Any) -> Any:
+    """A judge, one named as module:name, or what a function of that name makes."""
+    if not isinstance(judge, str):
+        return judge
+    from pluralign.evaluate.scorers import load_function
+
+    value: Any = load_function(judge)
+    return value if hasattr(value, "prob") or isinstance(value, Mapping) else value()
+
+
+def options_of(
+    folder: OnlineRun,
+    named: Mapping[str, Any],
+    model: str | Path | None,
+    config: str | Path | Mapping[str, Any] | None,
+    resume: bool,
+    options: Mapping[str, Any],
+) -> dict[str, Any]:
+    """All options in one mapping: those of the run to go on with, then the config's, then the ones given by name.
+
+    Raises `OptionError` where a run that goes on would not be the one that began.
+    """
+    before = OnlineRun.open(folder.path).config["options"] if resume else {}
+    given: dict[str, Any] = dict(before)
+    if config is not None:
+        given |= dict(config) if isinstance(config, Mapping) else read_config(config)
+    given |= {name: str(value) for name, value in named.items() if isinstance(value, (str, Path))}
+    if isinstance(learner := named["learner"], Learner):
+        given["learner"] = learner.name
+    given |= dict(options) | ({} if model is None else {"model": str(model)})
+    if "model" not in given:
+        raise OptionError("no model given; name a folder, a hub model, or lab:tiny")
+    for name in sorted({*before, *given} - MAY_CHANGE if resume else ()):
+        if before.get(name) != given.get(name):
+            raise OptionError(
+                f"{folder.path} cannot go on: {name} was {before.get(name)} and is now {given.get(name)}; "
+                "leave it as it was, or begin a new run"
+            )
+    return given
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """What is asked, with the answers that people gave to it where there are some."""
+
+    prompts: list[Prompt]
+    answers: dict[str, tuple[Message, ...]]
+    fingerprint: str
+
+    @classmethod
+    def of(cls, source: Any) -> Prompts:
+        """Of texts, chats, `Feedback` or anything `pluralign.read` takes; each prompt once, in the order of the source.
+
+        Raises `OptionError` where there is none.
+        """
+        if source is None:
+            raise OptionError("no prompts given; name a file whose prompts are to be asked, or give a list of texts")
+        if isinstance(source, (list, tuple)) and source and isinstance(source[0], (str, tuple)):
+            found = [as_prompt(one) for one in source]
+            return cls(found, {}, f"{hashed(*map(prompt_key, found)):016x}")
+        feedback = source if isinstance(source, Feedback) else read(source)
+        asked: dict[str, Prompt] = {}
+        answers: dict[str, tuple[Message, ...]] = {}
+        for row in feedback:
+            key = prompt_key(row.prompt)
+            asked.setdefault(key, row.prompt)
+            first = min(
+                range(len(row.responses)), key=lambda i: (row.ranks or (1,) * len(row.responses))[i] or 99, default=None
+            )
+            if first is not None and row.responses[first].messages:
+                answers.setdefault(key, row.responses[first].messages)
+        if not asked:
+            raise OptionError("the source has no prompts to ask")
+        return cls(list(asked.values()), answers, feedback.fingerprint)
