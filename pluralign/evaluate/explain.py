@@ -45,7 +45,7 @@ def factor_strengths(
     >>> found["factor"].to_list(), found["choices"].to_list()
     (['true', 'shared', 'long'], [8, 0, 8])
     """
-    ours, theirs = _table(winner, names, bool), _table(loser, names, bool)
+    ours, theirs = matrix(winner, names, bool), matrix(loser, names, bool)
     if len(ours) != len(theirs):
         raise FeedbackError(f"there are {len(ours):,} winners and {len(theirs):,} losers; give one for each choice")
     ours, theirs = ours & ~theirs, theirs & ~ours
@@ -95,7 +95,7 @@ def factor_agreement(
     >>> factor_agreement([[1, 1], [1, 0], [-1, 0], [-1, -1]], [1, 1, -1, -1], ["always", "half"])["value"].to_list()
     [1.0, 0.5]
     """
-    gaps, judge = _table(differences, names, float), np.sign(np.asarray(preferred, dtype=np.float64))
+    gaps, judge = matrix(differences, names, float), np.sign(np.asarray(preferred, dtype=np.float64))
     if len(judge) != len(gaps) or not judge.any():
         raise FeedbackError(f"there are {len(gaps):,} pairs and {len(judge):,} verdicts; give one each, not all ties")
     units = np.arange(len(judge)) if clusters is None else np.asarray(clusters)
@@ -129,7 +129,7 @@ def factor_alignment(
     """
     of_judge = []
     for (differences, judge), units in zip((ours, theirs), clusters, strict=True):
-        agree = np.sign(_table(differences, names, float)) * np.sign(np.asarray(judge, dtype=np.float64))[:, None]
+        agree = np.sign(matrix(differences, names, float)) * np.sign(np.asarray(judge, dtype=np.float64))[:, None]
         told = np.asarray(judge) != 0
         # The same seed draws the same rows where the clusters are the same.
         drawn = _resampled(units, len(agree), DRAWS, np.random.default_rng(seed))
@@ -214,7 +214,7 @@ def concept_table(
     concept there.
     """
     x, y, domain = np.asarray(concepts, dtype=np.float64), np.asarray(chosen), np.asarray(domains)
-    x = _table(x, names, float)
+    x = matrix(x, names, float)
     random, parts = np.random.default_rng(seed), ["all", *np.unique(domain).tolist()]
 
     def fitted(rows: NDArray[np.intp]) -> Array:
@@ -291,13 +291,13 @@ def _probed(h: Array, sign: Array, fold: Any, ridges: Sequence[float]) -> Array:
         if len(ridges) > 1:
             inner = fold == some[(at + 1) % len(some)]
             rest = ~held & ~inner
-            tried = [(h[inner] @ _probe(h[rest], sign[rest], r)) * sign[inner] for r in ridges]
+            tried = [(h[inner] @ probe(h[rest], sign[rest], r)) * sign[inner] for r in ridges]
             ridge = ridges[int(np.argmin([np.logaddexp(0, -margins).sum() for margins in tried]))]
-        right[held] = preferred((h[held] @ _probe(h[~held], sign[~held], ridge)) * sign[held])
+        right[held] = preferred((h[held] @ probe(h[~held], sign[~held], ridge)) * sign[held])
     return right
 
 
-def _probe(h: Array, sign: Array, ridge: float) -> Array:
+def probe(h: Array, sign: Array, ridge: float) -> Array:
     """Direction [H] that tells differences [n, H] of label `sign` [n], by Newton's method."""
     a = h * sign[:, None]
     v = np.zeros(h.shape[1])
@@ -348,7 +348,8 @@ def _resampled(
         yield np.concatenate([members[i] for i in random.integers(len(members), size=len(members))])
 
 
-def _table(values: ArrayLike, names: Sequence[str], kind: type) -> Any:
+def matrix(values: ArrayLike, names: Sequence[str], kind: type) -> Any:
+    """[n, P] numbers of this kind, a column a name. Raises `FeedbackError` for any other shape."""
     found: Any = np.asarray(values, dtype=kind)
     if found.ndim != 2 or found.shape[1] != len(names) or not len(found):
         raise FeedbackError(f"{len(names)} names and an array of {found.shape}; give a row a pair, a column a name")
