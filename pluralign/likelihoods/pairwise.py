@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from math import expm1, log
-
 from array_api_compat import array_namespace
 
-from pluralign.likelihoods.numerics import Array, sigmoid
+from pluralign.likelihoods.numerics import Array, log1mexp, sigmoid
 
 
 def logistic(z: Array) -> Array:
@@ -102,7 +100,7 @@ def box_cox(z: Array, q: Array | float) -> Array:
     return -array_namespace(z).expm1(-q * logistic(z)) / q
 
 
-def rao_kupper(z: Array, tie: Array, threshold: float) -> Array:
+def rao_kupper(z: Array, tie: Array | float, threshold: Array | float) -> Array:
     """Negative log-likelihood of a win (tie = 0) or a tie (tie = 1) at margin `z`, broadcasting; threshold > 0.
 
     P(win) = sigmoid(z - threshold); a tie is what is left of both. Rao and Kupper 1967, theta = exp(threshold).
@@ -112,8 +110,31 @@ def rao_kupper(z: Array, tie: Array, threshold: float) -> Array:
     >>> (chance(0.3, 0.0) + chance(0.3, 1.0) + chance(-0.3, 0.0)).round(12), chance(0.0, 1.0).round(6)
     (np.float64(1.0), np.float64(0.244919))
     """
-    win = logistic(z - threshold)
-    return win + tie * (logistic(-z - threshold) - log(expm1(2 * threshold)))
+    wide = threshold + array_namespace(z).zeros_like(z)
+    # log(exp(2 threshold) - 1), which neither overflows nor cancels.
+    return logistic(z - wide) + tie * (logistic(-z - wide) - 2 * wide - log1mexp(-2 * wide))
+
+
+def grounded_rao_kupper(left: Array, right: Array, log_excess: Array | float) -> Array:
+    """Negative log-likelihoods of left, a tie, right, and that both are bad, at scores left and right; [..., 4].
+
+    With worths x = exp(score) and theta = 1 + exp(log_excess): P(left) = x_l / (x_l + theta x_r + 1), right alike, both
+    bad 1 / (1 + x_l + x_r), and a tie is what is left. Scores so have a zero: sigmoid(score) is the chance that a
+    response alone is better than nothing. Frick et al. 2025 (prompt-to-leaderboard).
+
+    >>> import numpy as np
+    >>> np.exp(-grounded_rao_kupper(np.array(1.0), np.array(0.0), np.log(0.5))).round(6)
+    array([0.520915, 0.1026  , 0.164543, 0.211942])
+    """
+    xp = array_namespace(left)
+    excess, zero = log_excess + xp.zeros_like(left), xp.zeros_like(left)
+    wide = xp.logaddexp(zero, excess)
+    of_left = xp.logaddexp(xp.logaddexp(left, wide + right), zero)
+    of_right = xp.logaddexp(xp.logaddexp(right, wide + left), zero)
+    of_none = xp.logaddexp(xp.logaddexp(left, right), zero)
+    # The tie is (theta - 1) x_l x_r / (1 + x_l + x_r) times 1 over each of the first two, summed: nothing cancels.
+    tie = of_none - excess - left - right - xp.logaddexp(-of_left, -of_right)
+    return xp.stack([of_left - left, tie, of_right - right, of_none], axis=-1)
 
 
 def davidson(z: Array, tie: Array, log_nu: Array | float) -> Array:

@@ -39,6 +39,7 @@ from pluralign.models.reward_model import RewardModel
 from pluralign.models.routed import RoutedMixture, RoutedRewards, hedge
 from pluralign.models.scores import IdealPoint, LowRank, Score, TwoTower
 from pluralign.models.strength import Strength, ensemble
+from pluralign.models.ties import Ties
 from pluralign.models.variational import LatentReward, Variational
 
 __all__ = [
@@ -80,6 +81,7 @@ __all__ = [
     "RoutedRewards",
     "Score",
     "Strength",
+    "Ties",
     "TwoTower",
     "Variational",
     "aggregated",

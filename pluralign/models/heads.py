@@ -67,7 +67,8 @@ class Conditioned(Score):
 
     features: D of responses. prompt_features: P of what the judgement depends on. hidden: width of a hidden layer of g
     (GELU), none where None. Where responses are names of models, as columns of a unit matrix, b + W g(x) is a
-    leaderboard for this prompt (prompt-to-leaderboard, Frick et al. 2025). One taste.
+    leaderboard for this prompt (prompt-to-leaderboard, Frick et al. 2025), with `Ties(kind, prompt_features=P)` as loss
+    one that knows ties, how likely they are depending on the prompt too. One taste.
 
     Pitis et al. 2024 (context-aware preference modelling). Raises `OptionError`.
 

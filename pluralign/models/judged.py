@@ -37,10 +37,11 @@ class Judged:
         return len(self.place)
 
     @classmethod
-    def of(cls, data: Judged | Answers, *, margin: Any = None, ties: bool = False) -> Judged:
+    def of(cls, data: Judged | Answers, *, margin: Any = None, ties: bool = False, both_bad: Any = None) -> Judged:
         """Pairs, the preferred response first. margin: [n], of left over right. ties: chances of 1/2 are ties.
 
-        Otherwise they are soft labels, as all chances between 0 and 1 are.
+        Otherwise they are soft labels, as all chances between 0 and 1 are. both_bad: [n], of which chances of 1/2 the
+        judge said that neither will do.
 
         >>> answers = Answers.of([[0.0], [1.0]], [[1.0], [2.0]], [1, 0.25])
         >>> judged = Judged.of(answers)
@@ -62,6 +63,11 @@ class Judged:
             by = torch.as_tensor(np.asarray(margin, dtype=np.float32))
             labels["margin"] = torch.where(right, -by, by)
         sign = torch.tensor([1.0, -1.0]).expand(len(data), 2)
+        if both_bad is not None:
+            bad = torch.as_tensor(both_bad, dtype=torch.bool)
+            if bad.shape != data.probability.shape or bool((bad & (data.probability != 0.5)).any()):
+                raise FeedbackError("both_bad is [n], and only where neither is preferred: give those a chance of 0.5")
+            sign = torch.where(bad[:, None], -1.0, sign)
         place = torch.where(right[:, None], pair.flip(1), pair)
         return cls(data.items, place, sign, labels, data.prompts, data.prompt)
 
@@ -147,6 +153,11 @@ class Judged:
     def features(self) -> Tensor:
         """[n, K, D]; of the first response where there is none."""
         return self.items[self.place.clamp(min=0)]
+
+    @property
+    def both_bad(self) -> Tensor:
+        """[n]: whether no response was good enough."""
+        return (self.sign <= 0).all(1)
 
     @property
     def prompt_features(self) -> Tensor | None:

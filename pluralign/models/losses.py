@@ -140,7 +140,8 @@ def regression(batch: PolicyBatch) -> Array:
 def davidson(batch: PolicyBatch, *, nu: Positive = 1.0) -> Array:
     """-log P;  P(win) : P(loss) : P(tie) = exp(z / 2) : exp(-z / 2) : nu,  z = r_w - r_l - m.
 
-    Use it for pairs with ties; ties(bradley_terry) is Rao and Kupper's model of the same.
+    Use it for pairs with ties where nu is known; ties(bradley_terry) is Rao and Kupper's model of the same, and the
+    class `Ties` learns nu or the threshold with the rewards.
     """
     xp = array_namespace(batch.logp)
     gap = Scores(batch.logp).margin - batch.margin

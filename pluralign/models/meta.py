@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -15,7 +14,7 @@ from pluralign.likelihoods import choice
 from pluralign.models.answers import Answers
 from pluralign.models.heads import Head
 from pluralign.models.judged import Judged
-from pluralign.models.reward_model import RewardModel, begin_again, mean_loss
+from pluralign.models.reward_model import RewardModel, learnt, mean_loss
 
 
 def contrast(first: Tensor, second: Tensor, temperature: float = 0.05) -> Tensor:
@@ -121,17 +120,17 @@ class MetaRewardModel(RewardModel):
         """Fit to judgements. unlabelled: [m, k, D], vectors of k responses of the policy to each of m prompts."""
         if unlabelled is None:
             raise OptionError("meta steps look at responses without labels; give unlabelled=[m, k, D], or RewardModel")
-        judged = Judged.of(data)
+        judged = self.judged(data)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            score = copy.deepcopy(self.scorer).requires_grad_(True).apply(begin_again)
-            parameters = list(score.parameters())
+            score, of = self.begun()
+            parameters = learnt(score, of)
             optimizer = torch.optim.Adam(parameters, lr=self.lr, weight_decay=self.weight_decay)
             size = min(self.batch, len(judged))
             one = torch.full((*unlabelled.shape[:2], score.groups), 1 / score.groups)
 
             def of_pairs(rows: Judged) -> Tensor:
-                return mean_loss(score, rows, self.loss, self.options, 1.0)
+                return mean_loss(score, rows, of, self.options, 1.0)
 
             def of_policy() -> Tensor:
                 return spread(score(unlabelled, one))
@@ -142,7 +141,5 @@ class MetaRewardModel(RewardModel):
                     for p, slope in zip(parameters, slopes, strict=True):
                         p.grad = slope
                     optimizer.step()
-        self.scorer = score.requires_grad_(False)
-        with torch.no_grad():
-            self.loss_ = float(mean_loss(self.scorer, judged, self.loss, self.options, 1.0))
+        self.settle(score, of, judged)
         return self

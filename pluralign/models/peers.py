@@ -14,7 +14,7 @@ from pluralign.errors import OptionError
 from pluralign.models.answers import Answers
 from pluralign.models.descent import descend
 from pluralign.models.judged import Judged
-from pluralign.models.reward_model import RewardModel, begin_again, mean_loss, rewards_of
+from pluralign.models.reward_model import RewardModel, each_loss, learnt, mean_loss, rewards_of
 from pluralign.models.scores import Score
 
 Array = NDArray[np.float64]
@@ -44,22 +44,23 @@ class PeerReview:
 
     def fit(self, data: Judged | Answers) -> PeerReview:
         """Fit both to pairs."""
-        judged, first = Judged.of(data), self.models[0]
+        first = self.models[0]
+        judged = first.judged(data)
         n = len(judged)
         kept = torch.zeros(2, n)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            scores = []
+            pairs = []
             for model in self.models:
                 torch.manual_seed(model.seed)
-                scores.append(copy.deepcopy(model.scorer).requires_grad_(True).apply(begin_again))
+                pairs.append(model.begun())
 
             def easy_first(epoch: int) -> Tensor:
                 kept.zero_()
                 if not self.curriculum or epoch == 0:
                     return torch.randperm(n)
                 with torch.no_grad():
-                    margins = sum(r[:, 0] - r[:, 1] for r in (rewards_of(score, judged) for score in scores))
+                    margins = sum(r[:, 0] - r[:, 1] for r in (rewards_of(score, judged) for score, _ in pairs))
                 return torch.as_tensor(margins).argsort(descending=True)
 
             def loss(at: Tensor, progress: float) -> Tensor:
@@ -68,19 +69,19 @@ class PeerReview:
                 count = max(1, round(share * len(at)))
                 with torch.no_grad():
                     chosen = []
-                    for model, score in zip(self.models, scores, strict=True):
-                        each = model.loss(rows.batch(rewards_of(score, rows), progress), **model.options)
+                    for score, of in pairs:
+                        each = each_loss(rewards_of(score, rows), rows, of, first.options, progress)
                         chosen.append(each.argsort()[:count])
                 total = torch.zeros(())
-                for i, (model, score) in enumerate(zip(self.models, scores, strict=True)):
+                for i, (score, of) in enumerate(pairs):
                     mine = chosen[1 - i]
                     kept[i, at[mine]] += 1
-                    total = total + mean_loss(score, rows.take(mine), model.loss, model.options, progress)
+                    total = total + mean_loss(score, rows.take(mine), of, first.options, progress)
                 return total
 
             descend(
                 loss,
-                [p for score in scores for p in score.parameters()],
+                [p for score, of in pairs for p in learnt(score, of)],
                 n,
                 epochs=first.epochs,
                 batch=first.batch,
@@ -88,8 +89,8 @@ class PeerReview:
                 weight_decay=first.weight_decay,
                 order=easy_first,
             )
-        for model, score in zip(self.models, scores, strict=True):
-            model.scorer = score.requires_grad_(False)
+        for model, (score, of) in zip(self.models, pairs, strict=True):
+            model.settle(score, of, judged)
         self.kept_ = kept.sum(0).numpy()
         return self
 

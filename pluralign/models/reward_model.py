@@ -21,6 +21,7 @@ from pluralign.models.losses import find_loss
 from pluralign.models.pairs import PairScore
 from pluralign.models.reward import Reward
 from pluralign.models.scores import Score
+from pluralign.models.ties import Ties
 from pluralign.objectives import Objective
 
 Array = NDArray[np.float64]
@@ -34,7 +35,7 @@ class RewardModel:
     an `Objective`; see `pluralign.models.losses`. epochs, batch, lr, weight_decay: of Adam, whose step falls to zero
     along a cosine. warm: begin from the score as it is, where it is one that was fitted. options: of the loss.
 
-    After `fit`: `scorer` (fitted, frozen), `loss_` (mean over the judgements).
+    After `fit`: `scorer` (fitted, frozen, as `loss` is where it learns), `loss_` (mean over the judgements).
 
     Raises `OptionError` and `FeedbackError`.
 
@@ -48,7 +49,7 @@ class RewardModel:
     def __init__(
         self,
         score: Score,
-        loss: str | Objective = "bradley_terry",
+        loss: str | Objective | Ties = "bradley_terry",
         *,
         epochs: int = 100,
         batch: int = 1024,
@@ -58,39 +59,58 @@ class RewardModel:
         seed: int = 0,
         **options: Any,
     ) -> None:
-        self.scorer, self.loss = score, loss if isinstance(loss, Objective) else find_loss(loss)
-        self.options = self.loss.checked(options)
+        self.scorer, self.loss = score, find_loss(loss) if isinstance(loss, str) else loss
+        if isinstance(self.loss, Ties) and options:
+            raise OptionError(f"a model of ties has no option '{next(iter(options))}'")
+        self.options = {} if isinstance(self.loss, Ties) else self.loss.checked(options)
         self.epochs, self.batch, self.lr, self.weight_decay = epochs, batch, lr, weight_decay
         self.warm, self.seed = warm, seed
         self.features: Features | None = None
 
     def fit(self, data: Judged | Answers) -> RewardModel:
         """Fit the head to judgements."""
-        judged = Judged.of(data, ties="tie" in self.loss.uses)
+        judged = self.judged(data)
         if not len(judged):
             raise OptionError("there is no judgement to fit a reward model to")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            score = copy.deepcopy(self.scorer).requires_grad_(True)
-            if not self.warm:
-                score = score.apply(begin_again)
+            score, of = self.begun()
 
             def loss(at: Tensor, progress: float) -> Tensor:
-                return mean_loss(score, judged.take(at), self.loss, self.options, progress)
+                return mean_loss(score, judged.take(at), of, self.options, progress)
 
             descend(
                 loss,
-                score.parameters(),
+                learnt(score, of),
                 len(judged),
                 epochs=self.epochs,
                 batch=self.batch,
                 lr=self.lr,
                 weight_decay=self.weight_decay,
             )
+        self.settle(score, of, judged)
+        return self
+
+    def judged(self, data: Judged | Answers) -> Judged:
+        """The judgements as the loss reads them: chances of 1/2 are ties where it knows ties."""
+        return Judged.of(data, ties=isinstance(self.loss, Ties) or "tie" in self.loss.uses)
+
+    def begun(self) -> tuple[Score, Objective | Ties]:
+        """Copies of score and loss to be trained, drawn anew but where `warm`."""
+        score = copy.deepcopy(self.scorer).requires_grad_(True)
+        of = copy.deepcopy(self.loss).requires_grad_(True) if isinstance(self.loss, Ties) else self.loss
+        if not self.warm:
+            for each in (score, of):
+                if isinstance(each, torch.nn.Module):
+                    each.apply(begin_again)
+        return score, of
+
+    def settle(self, score: Score, of: Objective | Ties, judged: Judged) -> None:
+        """Take what was trained."""
         self.scorer = score.requires_grad_(False)
+        self.loss = of.requires_grad_(False) if isinstance(of, Ties) else of
         with torch.no_grad():
             self.loss_ = float(mean_loss(self.scorer, judged, self.loss, self.options, 1.0))
-        return self
 
     @torch.no_grad()
     def rewards(self, data: Judged | Answers) -> Array:
@@ -111,10 +131,46 @@ class RewardModel:
         told, sign = said != 0.5, np.sign(self.margins(answers)) * np.sign(said - 0.5)
         return float(np.average((sign[told] + 1) / 2, weights=answers.weight.numpy()[told]))
 
-    def log_loss(self, answers: Answers) -> float:
-        """Mean -log P of the answers under Bradley and Terry's model of the margins, nats."""
-        z, p = self.margins(answers), answers.probability.double().numpy()
-        return float(np.average(expected(logistic(z), logistic(-z), p), weights=answers.weight.numpy()))
+    def predict_proba(self, answers: Answers, *, outcomes: bool = False) -> Array:
+        """[n]: the chance that left is preferred; with `outcomes` [n, 3] of left, a tie, and right.
+
+        The chance of a tie is zero unless the loss knows ties. With `Ties("grounded")` there is a fourth outcome, that
+        both are bad.
+        """
+        sides = torch.stack([answers.left, answers.right], 1)
+        sign = torch.tensor([1.0, -1.0]).expand(len(answers), 2)
+        each = np.exp(self._log_outcomes(Judged(answers.items, sides, sign, {}, answers.prompts, answers.prompt)))
+        return each if outcomes else each[:, 0]
+
+    @torch.no_grad()
+    def _log_outcomes(self, judged: Judged) -> Array:
+        """[n, 3], of grounded ties [n, 4]: log-chances of the first, a tie, the second, and that both are bad."""
+        rewards = rewards_of(self.scorer, judged).double()
+        if isinstance(self.loss, Ties):
+            return np.asarray(-self.loss.losses(rewards, judged.prompt_features).numpy())
+        if "tie" not in self.loss.uses:
+            z = rewards[:, 0] - rewards[:, 1]
+            none = torch.full_like(z, -torch.inf)
+            return np.asarray(torch.stack([-logistic(z), none, -logistic(-z)], 1).numpy())
+        bare = judged.with_labels(probability=None, margin=None, weight=None)
+        ways = ((rewards, 0.0), (rewards, 1.0), (rewards.flip(1), 0.0))
+        losses = [
+            self.loss(bare.with_labels(tie=torch.full((len(judged),), tie)).batch(r), **self.options) for r, tie in ways
+        ]
+        # Terms that are the same for every outcome, such as centring, say nothing about which it is.
+        return np.asarray(torch.log_softmax(-torch.stack(losses, 1), 1).numpy())
+
+    def log_loss(self, data: Judged | Answers) -> float:
+        """Mean -log P of what was said, nats: under Bradley and Terry's model of the margins, or the loss's of ties."""
+        judged = self.judged(data)
+        each, labels = self._log_outcomes(judged), {name: v.double().numpy() for name, v in judged.labels.items()}
+        chance = labels.get("probability", np.ones(len(each)))
+        found = expected(-each[:, 0], -each[:, 2], chance)
+        if "tie" in labels:
+            found = np.where(labels["tie"] > 0, -each[:, 1], found)
+        if each.shape[1] == 4:
+            found = np.where(judged.both_bad.numpy(), -each[:, 3], found)
+        return float(np.average(found, weights=labels.get("weight")))
 
     def export(self, weights: Any = None) -> Reward:
         """An ordinary reward, that of equal weights on the groups, of weights [K], or of one group (its number)."""
@@ -140,16 +196,29 @@ def rewards_of(score: Score, judged: Judged) -> Tensor:
     return found
 
 
+def each_loss(
+    rewards: Tensor, judged: Judged, loss: Objective | Ties, options: dict[str, Any], progress: float
+) -> Tensor:
+    """[n]: what rewards [n, K] cost."""
+    if isinstance(loss, Ties):
+        found: Tensor = loss(rewards, judged)
+    else:
+        found = loss(judged.batch(rewards, progress), **options)
+    return found
+
+
 def mean_loss(
     score: Score,
     judged: Judged,
-    loss: Objective,
+    loss: Objective | Ties,
     options: dict[str, Any],
     progress: float,
 ) -> Tensor:
     """Weighted mean loss of these judgements, a scalar, and what the score adds to it."""
-    batch = judged.batch(rewards_of(score, judged), progress)
-    total: Tensor = batch.mean(loss(batch, **options))
+    rewards = rewards_of(score, judged)
+    if isinstance(loss, Ties) and loss.kind == "grounded" and isinstance(score, PairScore):
+        raise OptionError(f"{type(score).__name__} has no rewards of single responses, which grounded ties need")
+    total: Tensor = judged.batch(rewards).mean(each_loss(rewards, judged, loss, options, progress))
     if isinstance(score, (PairScore, Head)) and judged.place.shape[1] == 2:
         total = total + score.penalty(judged.features[:, 0], judged.features[:, 1])
     return total
@@ -160,6 +229,11 @@ def _tastes(score: Score, rows: int, criterion: Tensor | None) -> Tensor:
     if criterion is None:
         return torch.full((rows, score.groups), 1 / score.groups)
     return torch.eye(score.groups)[criterion.long()]
+
+
+def learnt(score: Score, loss: Objective | Ties) -> list[torch.nn.Parameter]:
+    """What training changes."""
+    return [*score.parameters(), *(loss.parameters() if isinstance(loss, Ties) else ())]
 
 
 def begin_again(module: torch.nn.Module) -> None:
