@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
@@ -55,7 +56,8 @@ class Hierarchical(Population):
     The weights of a person are theta_u [D]. spread: the knob, in logits a feature: 0 is one crowd, and the larger it is
     the more everybody is alone; several to choose from, by the log-loss of a quarter of everybody's answers, the least
     within a standard error of the best. ridge: half of it times mu^2 is added to the loss, so that a fit always exists.
-    tolerance: of the slope, at which the search ends.
+    tolerance: of the slope, at which the search ends, or else where rounding allows no lower loss. most: its iterations
+    at most; a `RuntimeWarning` says where that was too few, and how many nats above the minimum the loss can then lie.
 
     mu and all delta are those of the highest posterior density, which is unique. After `fit` also `spread_`, `mean_`
     [D] and, until saved, `path_`, the held-out log-loss of each spread tried (empty for one).
@@ -82,13 +84,14 @@ class Hierarchical(Population):
         *,
         ridge: float = 1e-2,
         tolerance: float = 1e-6,
+        most: int = 5000,
         seed: int = 0,
     ) -> None:
         self.tried = [float(spread)] if isinstance(spread, int | float) else sorted(float(s) for s in spread)
-        if not self.tried or self.tried[0] < 0 or not np.isfinite(self.tried[-1]) or ridge <= 0:
-            raise OptionError("spread is one or more finite numbers from 0 on, and ridge is above zero")
-        self.ridge, self.tolerance, self.seed = ridge, tolerance, seed
-        self.settings = {"spread": self.tried, "ridge": ridge, "tolerance": tolerance, "seed": seed}
+        if not self.tried or self.tried[0] < 0 or not np.isfinite(self.tried[-1]) or ridge <= 0 or most < 1:
+            raise OptionError("spread is one or more finite numbers from 0 on, ridge is above zero and most at least 1")
+        self.ridge, self.tolerance, self.most, self.seed = ridge, tolerance, most, seed
+        self.settings = {"spread": self.tried, "ridge": ridge, "tolerance": tolerance, "most": most, "seed": seed}
 
     def fit(self, answers: Answers) -> Self:
         """Choose the spread, then fit everybody's coefficients."""
@@ -132,9 +135,19 @@ class Hierarchical(Population):
             return float(total), np.concatenate([pull.sum(0) + self.ridge * mean, slope.ravel()])
 
         start = np.zeros(size * (1 + people * (spread > 0)))
-        found = minimize(
-            loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 5000, "maxfun": 10000, "gtol": self.tolerance}
-        )
+        # Without ftol=0 it would end where the loss falls by less than a billionth, long before the slope is small.
+        limits = {"maxiter": self.most, "maxfun": 2 * self.most, "ftol": 0.0, "gtol": self.tolerance}
+        found = minimize(loss, start, jac=True, method="L-BFGS-B", options=limits)
+        if not found.success:
+            # The loss bends by one along each deviation and by ridge along the mean, at least.
+            above = float(found.jac @ found.jac) / (2 * min(1.0, self.ridge))
+            warnings.warn(
+                f"the search at spread {spread:g} ended after {found.nit:,} iterations before its slope was within "
+                f"{self.tolerance:g}, and the loss can lie {above:.2g} nats above its minimum; raise most, standardise "
+                "the features, or raise ridge",
+                RuntimeWarning,
+                stacklevel=3,
+            )
         self.mean_, self.spread_ = found.x[:size], np.array(spread)
         own = found.x[size:].reshape(-1, size) if spread else np.zeros((people, size))
         self._weights = torch.as_tensor(self.mean_ + spread * own, dtype=torch.float32)

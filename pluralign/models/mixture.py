@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -53,7 +54,8 @@ class MixtureModel(Population):
 
     groups: K. hard: everybody counts for their likeliest group alone (MaxMin-RLHF) instead of for each by its chance.
     ridge: half of it times the squared coefficients is added to each group's loss, so that a fit always exists.
-    restarts: searches from other starts, the best kept. tolerance: nats of gain below which the search stops.
+    restarts: searches from other starts, the best kept. tolerance: nats of gain below which the search stops. most:
+    rounds of a search at most; a `RuntimeWarning` says where that was too few for the best one.
 
     The weights of a person are their chances of each group, and chances of an answer are mixed by them. After `fit`
     also `shares_` [K], `coefficients_` [K, D] and, until saved, `path_`
@@ -94,6 +96,13 @@ class MixtureModel(Population):
         starts = 1 if self.k == 1 else self.restarts
         found = [self._climb(answers, random) for _ in range(starts)]
         coefficients, self.shares_, self.path_ = max(found, key=lambda each: each[2][-1])
+        if len(self.path_) == self.most > 1 and (gain := self.path_[-1] - self.path_[-2]) >= self.tolerance:
+            warnings.warn(
+                f"the best search ended after {self.most:,} rounds, the last of which still gained {gain:.2g} nats; "
+                "raise most, or tolerance where that is little",
+                RuntimeWarning,
+                stacklevel=2,
+            )
         self.scorer: Score = MixedRewards(coefficients.shape[1], self.k)
         self.scorer.directions.data = torch.as_tensor(coefficients, dtype=torch.float32)
         self.scorer.requires_grad_(False)

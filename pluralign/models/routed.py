@@ -81,9 +81,10 @@ class RoutedMixture(Population):
     First -ln sum_k f_k(x) sigmoid(r_k margin) + alpha sum_k f_k ln f_k is minimised over rewards and router, whoever
     answered. Then, with those frozen, every person's weights w (the router's answer is f_k(x) w_k, normalised) are
     fitted to the targets of Hedge, `rounds` times. groups: K. hidden: width of the router. alpha: how far shares are
-    pulled to be equal; 0.5 in the paper, where 0.1 foretold better in tests here, and at 0 one reward may do all.
-    temperature: of Hedge; at 1 a round is a step of EM. epochs, batch, lr: of Adam, with a cosine to zero. restarts:
-    searches from other starts, the best kept.
+    pulled to be equal. The paper has 0.5, at which the share f of the one reward that a prompt leaves is held at 0.902
+    (where alpha ln(f / (1 - f)) = 1 / f), a tenth of a nat an answer; at 0.1 it is 0.99995, and answers are foretold
+    better (docs/populations.md). At 0 one reward may do all. temperature: of Hedge; at 1 a round is a step of EM.
+    epochs, batch, lr: of Adam, with a cosine to zero. restarts: searches from other starts, the best kept.
 
     The weights of a person are on the simplex; equal ones follow the router, as does somebody of whom nothing is known.
     Shen et al. 2025, with a person for the context. Raises `OptionError`.

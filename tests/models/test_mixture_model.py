@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -46,6 +48,14 @@ def test_likelihood_never_falls(hard: bool) -> None:
     path = MixtureModel(3, hard=hard, restarts=1, seed=2).fit(world(12)[0]).path_
     assert len(path) > 2
     assert np.diff(path).min() > -1e-8
+
+
+def test_a_search_cut_short_says_so() -> None:
+    with pytest.warns(RuntimeWarning, match="ended after 2 rounds, the last of which still gained"):
+        MixtureModel(2, restarts=1, most=2).fit(world(12)[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        MixtureModel(2, restarts=1).fit(world(12)[0])
 
 
 def test_one_group_is_logistic_regression() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -20,6 +22,7 @@ from pluralign.models import (
     MultiSource,
     PreferenceModel,
     RoutedMixture,
+    RoutedRewards,
     Variational,
     attributes,
     hedge,
@@ -61,12 +64,29 @@ def test_hierarchical_people_seen_lie_where_they_are_localised() -> None:
     answers = linear(np.random.default_rng(0).normal(size=(6, 3)), 20, seed=1)
     model = Hierarchical(0.7).fit(answers)
     found = model.localise(answers)
-    assert found.weights == pytest.approx(model.weights_, abs=1e-4)
+    assert found.weights == pytest.approx(model.weights_, abs=2e-6)
     # Who said nothing has the crowd's mean and the whole spread.
     nobody = model.localise(Answers.of(np.zeros((0, 3)), np.zeros((0, 3)), [], [], people=["ann"]))
     assert nobody.weights[0] == pytest.approx(model.mean_)
     assert nobody.covariance[0] == pytest.approx(0.49 * np.eye(3))
     assert (np.linalg.eigvalsh(found.covariance) < 0.49).all()
+
+
+def test_hierarchical_says_that_its_search_was_cut_short() -> None:
+    answers = linear(np.random.default_rng(0).normal(size=(6, 3)), 20, seed=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        best = Hierarchical(0.7).fit(answers)
+    with pytest.warns(RuntimeWarning, match=r"at spread 0\.7 ended after 4 iterations .* raise most") as told:
+        short = Hierarchical(0.7, most=4).fit(answers)
+
+    def objective(model: Hierarchical) -> float:
+        own = (model.weights_ - model.mean_) / 0.7
+        return 120 * model.log_loss(answers) + 0.005 * float(model.mean_ @ model.mean_) + float((own**2).sum()) / 2
+
+    above = objective(short) - objective(best)
+    assert above > 1e-4
+    assert above < float(re.findall(r"can lie (\S+) nats", str(told[0].message))[0])
 
 
 def test_hierarchical_chooses_how_far_people_differ() -> None:
@@ -118,6 +138,18 @@ def test_micro_routed_below_a_static_mixture_below_one_reward() -> None:
     assert static < one.log_loss(test) - 0.005
     shared = Hierarchical(0.0).fit(train)
     assert one.log_loss(test) == pytest.approx(shared.log_loss(test), abs=0.01)
+
+
+@pytest.mark.parametrize(("alpha", "share"), [(0.5, 0.9018), (0.1, 0.99995)])
+def test_micro_pull_to_equal_shares_bounds_how_far_a_prompt_can_decide(alpha: float, share: float) -> None:
+    """Where a prompt leaves one reward, its share f has alpha ln(f / (1 - f)) = 1 / f, however much is answered."""
+    x, kind = 4.0 * np.where(np.arange(32) % 2, 1, -1)[:, None], np.arange(32) // 2 % 2
+    answers = Answers.of(x, 0 * x, (x[:, 0] > 0) == kind, prompt=np.eye(2)[kind])
+    model = RoutedMixture(2, alpha=alpha, epochs=300, lr=0.05, hidden=8, rounds=0).fit(answers)
+    assert alpha * np.log(share / (1 - share)) == pytest.approx(1 / share, rel=1e-2)
+    assert isinstance(model.scorer, RoutedRewards)
+    shares = model.scorer.shares(torch.full((2,), 0.5), torch.eye(2)).numpy()
+    assert shares.max(1) == pytest.approx(share, abs=2e-3)
 
 
 def test_micro_hedge_of_temperature_one_climbs_the_likelihood() -> None:
