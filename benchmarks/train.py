@@ -19,6 +19,7 @@ import os
 import platform
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -42,6 +43,10 @@ from pluralign.policy.reference import ReferenceCache
 RESULTS = Path(__file__).parent / "results" / "train"
 LENGTHS = (64, 128, 256, 512, 1024, 2048)
 WIDTHS = (128, 256, 512, 768, 1024)
+MODELS = {"A": (512, 8192), "vocabulary": (256, 131072)}
+"""Width and vocabulary where memory is measured."""
+GIVEN_BACK = {"MALLOC_MMAP_THRESHOLD_": str(2**20)}
+"""Otherwise glibc keeps freed blocks of up to 32 MB for itself, some hundred megabytes of them on either side."""
 
 
 def step(name: str, steps: int, rounds: int, precomputed: bool, checkpointing: bool) -> None:
@@ -121,18 +126,23 @@ def reference(name: str, rounds: int) -> None:
 
 
 def memory(names: list[str]) -> None:
-    """Peaks of both sides, on set A and with a vocabulary of 128k, the reference in each step or beforehand."""
-    for name, hidden, vocabulary in (("A", 512, 8192), ("vocabulary", 256, 131072)):
-        for when in ("", "-precomputed"):
-            if names and name + when not in names:
-                continue
-            found = {}
-            for side in ("peer", "ours"):
-                command = [sys.executable, "-m", "benchmarks.train", "peak", side, str(hidden), str(vocabulary)]
-                command += ["--precomputed"] if when else []
-                done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
-                found[side] = json.loads(done.stdout.splitlines()[-1])
-            keep(f"memory-{name}{when}", {"hidden": hidden, "vocabulary": vocabulary, **found})
+    """Peaks of both sides, on set A and with a vocabulary of 128k, the reference in each step or beforehand.
+
+    Each with the C library's allocator as it is, and with one that gives back at once what is no longer used.
+    """
+    for model, when, allocator in product(MODELS, ("", "-precomputed"), ("", "-given-back")):
+        name = model + when + allocator
+        if names and name not in names:
+            continue
+        hidden, vocabulary = MODELS[model]
+        found = {}
+        for side in ("peer", "ours"):
+            command = [sys.executable, "-m", "benchmarks.train", "peak", side, str(hidden), str(vocabulary)]
+            command += ["--precomputed"] if when else []
+            environment = os.environ | (GIVEN_BACK if allocator else {})
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment)
+            found[side] = json.loads(done.stdout.splitlines()[-1])
+        keep(f"memory-{name}", {"hidden": hidden, "vocabulary": vocabulary, **found})
 
 
 def peak(side: str, hidden: int, vocabulary: int, precomputed: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -25,6 +26,7 @@ MEMORY = {
     "vocabulary": "A, 256 wide, vocabulary of 131,072, reference in each step",
     "vocabulary-precomputed": "A, 256 wide, vocabulary of 131,072, reference beforehand",
 }
+ALLOCATORS = {"": "kept", "-given-back": "given back"}
 OPENING = """# Training speed
 
 What a DPO step costs beside TRL's `DPOTrainer`: a Llama of 6 layers, 512 wide, 8 heads, a vocabulary of 8,192 (27M
@@ -133,14 +135,13 @@ def reference_table(found: dict[str, Any]) -> str:
 def memory_table(found: dict[str, Any]) -> str:
     """Peaks of resident memory in a process of each side."""
     rows = []
-    for name, title in MEMORY.items():
-        one = found.get(f"memory-{name}")
+    for (name, title), (allocator, called) in product(MEMORY.items(), ALLOCATORS.items()):
+        one = found.get(f"memory-{name}{allocator}")
         if one is None:
-            rows.append([title, *[MISSING] * 4])
+            rows.append([title, called, *[MISSING] * 4])
             continue
-        # The first measurements were of one step.
-        peaks = [one[side].get("peaks") or [one[side]["peak"]] for side in ("peer", "ours")]
-        for step in sorted({0, len(peaks[0]) - 1}):
+        peaks = [one[side]["peaks"] for side in ("peer", "ours")]
+        for step in (0, len(peaks[0]) - 1):
             highest = [max(each[: step + 1]) for each in peaks]
             above = [
                 [most - one[side][stage] for most, side in zip(highest, ("peer", "ours"), strict=True)]
@@ -148,12 +149,16 @@ def memory_table(found: dict[str, Any]) -> str:
             ]
             shown = [f"{above[0][i] / 1e9:.2f} GB; {above[1][i] / 1e9:.2f} GB" for i in (0, 1)]
             shares = f"**{above[0][1] / above[0][0]:.2f}x**; {above[1][1] / above[1][0]:.2f}x"
-            rows.append([title, str(step + 1), *shown, shares])
-    text = table(["set", "steps", "TRL", "ours", "of TRL's"], rows)
+            rows.append([title, called, str(step + 1), *shown, shares])
+    text = table(["set", "freed memory", "steps", "TRL", "ours", "of TRL's"], rows)
     return text + (
         "\nResident memory at its peak, each side in a process of its own: first above what the imported libraries "
         "take, so with all weights, gradients and the optimizer's state; then above what was there before the first "
-        "step. The first step ends with the making of the optimizer's state; from the second on it is there.\n"
+        "step. The first step ends with the making of the optimizer's state; from the second on it is there.\n\n"
+        "*Kept*: by the C library's allocator as it is, which holds on to freed blocks of up to 32 MB, so that a peak "
+        "counts what nobody uses. *Given back*: both sides run with `MALLOC_MMAP_THRESHOLD_=1048576` in their "
+        "environment, and a peak is what is in use. It costs time in the kernel, and is worth setting where memory is "
+        "short on a CPU.\n"
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from pluralign.policy.attention import use_packed_attention
+from pluralign.policy.gates import products_made_again
 from pluralign.policy.head import Statistics, statistics_of_logits, token_statistics
 from pluralign.policy.layout import Layout
 
@@ -44,7 +45,8 @@ def through_tiles(
     own, before = head.forward, vars(head).get("forward")
     head.forward = instead
     try:
-        _called(model, base, layout)
+        with products_made_again(base):
+            _called(model, base, layout)
     finally:
         if before is None:
             del head.forward

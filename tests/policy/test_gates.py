@@ -1,0 +1,107 @@
+"""Gated layers that make their products again: same numbers, less kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from tiny_models import InDouble, tiny
+
+from pluralign.policy import gates
+from pluralign.policy.gates import products_made_again
+
+X = 11, 32
+
+
+@pytest.fixture(autouse=True)
+def in_double() -> Iterator[None]:
+    with InDouble():
+        yield
+
+
+def kept(layer: Any, x: torch.Tensor) -> set[int]:
+    """Where the tensors lie that autograd keeps of a call, beside the weights."""
+    own = {p.data_ptr() for p in layer.parameters()}
+    found: list[torch.Tensor] = []
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.data_ptr() not in own:
+            found.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        out = layer(x)
+    assert out.requires_grad
+    return {tensor.data_ptr() for tensor in found}
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3", "mistral", "gemma2", "gemma3"])
+def test_same_values_and_slopes(family: str) -> None:
+    model = tiny(family, dtype=torch.float64, vocabulary=61)
+    layer = model.model.layers[0].mlp
+    found = []
+    for again in (False, True):
+        x = torch.randn(*X, generator=torch.Generator().manual_seed(1)).double().requires_grad_()
+        if again:
+            with products_made_again(model):
+                assert "forward" in vars(layer)
+                out = layer(x)
+        else:
+            out = layer(x)
+        slopes = torch.autograd.grad(out.square().sum(), [x, *layer.parameters()])
+        found.append([out.detach(), *slopes])
+    assert "forward" not in vars(layer)
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+def test_what_the_activation_makes_and_the_product_are_not_kept() -> None:
+    model = tiny("llama", dtype=torch.float64, vocabulary=61)
+    layer, x = model.model.layers[0].mlp, torch.randn(*X).double()
+    plain = kept(layer, x)
+    with products_made_again(model):
+        spared = kept(layer, x)
+    # The input, the gate, what the activation makes of it, the other half, the product.
+    assert len(plain) == 5
+    assert len(spared) == 3
+
+
+def test_the_last_matrix_is_not_multiplied_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny("llama", dtype=torch.float64, vocabulary=61)
+    layer, calls = model.model.layers[0].mlp, []
+    linear = torch.nn.functional.linear
+    ended: list[bool] = []
+
+    def counted(*given: Any) -> torch.Tensor:
+        calls.append(given[1].shape)
+        out = linear(*given)
+        ended.append(True)
+        return out
+
+    monkeypatch.setattr(torch.nn.functional, "linear", counted)
+    with products_made_again(model):
+        layer(torch.randn(*X).double()).sum().backward()
+    # Called again, but left where its input was read.
+    assert (len(calls), len(ended)) == (4, 3)
+
+
+def test_nothing_is_changed_without_gradients_under_checkpointing_or_in_layers_of_another_kind() -> None:
+    model = tiny("llama", vocabulary=61)
+    layer = model.model.layers[0].mlp
+    with torch.no_grad(), products_made_again(model):
+        assert "forward" not in vars(layer)
+    model.gradient_checkpointing_enable()
+    with products_made_again(model):
+        assert "forward" not in vars(layer)
+    model.gradient_checkpointing_disable()
+
+    class Doubled(type(layer)):  # type: ignore[misc]
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return 2 * super().forward(x)  # type: ignore[no-any-return]
+
+    layer.__class__ = Doubled
+    assert not gates._as_in_llama(layer)
+    other = model.model.layers[1].mlp
+    other.forward = type(other).forward.__get__(other)
+    assert not gates._as_in_llama(other)
