@@ -59,44 +59,30 @@ def align(
         options["columns"] = columns_mapping(options["columns"])
     if output_dir is None:
         raise OptionError("say where the run goes with --output-dir")
+    options |= {"output_dir": output_dir, "config": config, "resume": resume}
     if online:
-        _online(data, model, objective, output_dir, config, resume, options)
+        _online(data, model, objective, options)
         return
     if data is None and config is None and not resume:
         raise OptionError("no feedback given; see pluralign align --help")
     if curriculum is not None:
-        _in_rounds(curriculum, data, model, objective, output_dir, config, resume, options)
+        _in_rounds(curriculum, data, model, objective, options)
         return
     from pluralign.train import align as run_align
 
-    run_align(data, model, objective, output_dir=output_dir, config=config, resume=resume, **options)
+    run_align(data, model, objective, **options)
 
 
-def _online(
-    data: str | None,
-    model: str | None,
-    objective: str | None,
-    output_dir: Path,
-    config: Path | None,
-    resume: bool,
-    options: dict[str, Any],
-) -> None:
+def _online(data: str | None, model: str | None, objective: str | None, options: dict[str, Any]) -> None:
     from pluralign.online import run
 
     if objective is not None and options.setdefault("learner", objective) != objective:
         raise OptionError("--objective and --learner name two learners; give one of them")
-    run(data, model, output_dir=output_dir, config=config, resume=resume, **options)
+    run(data, model, **options)
 
 
 def _in_rounds(
-    rounds: int,
-    data: str | None,
-    model: str | None,
-    objective: str | None,
-    output_dir: Path,
-    config: Path | None,
-    resume: bool,
-    options: dict[str, Any],
+    rounds: int, data: str | None, model: str | None, objective: str | None, options: dict[str, Any]
 ) -> None:
     from pluralign.feedback import read
     from pluralign.feedback.recipes import curry_dpo
@@ -106,7 +92,7 @@ def _in_rounds(
         raise OptionError("--curriculum makes its rounds from DATA and begins with --model; give both")
     feedback = read(data, options.pop("format", None), options.pop("columns", None))
     parts = curry_dpo(feedback, rounds=rounds, aspect=options.get("aspect"))
-    align_rounds(parts, model, objective or "dpo", output_dir=output_dir, resume=resume, config=config, **options)
+    align_rounds(parts, model, objective or "dpo", **options)
 
 
 def extra_options(arguments: list[str]) -> dict[str, Any]:

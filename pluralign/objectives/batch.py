@@ -8,11 +8,11 @@ from typing import Any
 
 from array_api_compat import array_namespace
 
-from pluralign.errors import MissingInput, OptionError
+from pluralign.errors import MissingInput
 from pluralign.likelihoods.labels import expected
 from pluralign.likelihoods.numerics import Array, stop_gradient
 from pluralign.likelihoods.pairwise import logistic
-from pluralign.objectives.values import Running, Scores, Tokens, Totals, given, mapped, prepared
+from pluralign.objectives.values import Running, Scores, Tokens, Totals, given, mapped, prepared_rows
 
 EXPONENT = 80.0
 """Largest exponent taken: float32 holds exp(80). Beyond it a score is flat."""
@@ -82,13 +82,7 @@ class PolicyBatch:
     progress: float = given("", 1.0)
 
     def __post_init__(self) -> None:
-        shape = tuple(self.logp.shape)
-        if len(shape) != 2:
-            raise OptionError(f"logp has shape {shape}; give it one row a judgement, one column a response: [B, K]")
-        sizes = dict(zip("BK", shape, strict=True))
-        prepared(self, sizes)
-        if self.tokens is not None:
-            prepared(self.tokens, sizes)
+        prepared_rows(self, "a judgement")
 
     @classmethod
     def from_pairs(

@@ -10,11 +10,10 @@
 from __future__ import annotations
 
 import ast
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from math import expm1, log
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal
 
 from array_api_compat import array_namespace
 
@@ -23,19 +22,19 @@ from pluralign.likelihoods import debiased as debiased_loss
 from pluralign.likelihoods import expected
 from pluralign.likelihoods.numerics import Array
 from pluralign.objectives.batch import PolicyBatch
-from pluralign.objectives.objective import FlipRate, Inside, Need, Objective, Positive, Rows
+from pluralign.objectives.objective import (
+    FlipRate,
+    Inside,
+    Need,
+    Objective,
+    Options,
+    Positive,
+    Rows,
+    declared,
+    with_options,
+)
 from pluralign.objectives.tokens import on_policy_weight
 from pluralign.objectives.values import Scores
-
-Options = dict[str, tuple[Any, Any]]
-"""Name -> (annotation, default)."""
-
-
-def declared(objective: Objective) -> Options:
-    """The options of an objective as written in its function."""
-    hints = get_type_hints(objective.function, include_extras=True)
-    parameters = inspect.signature(objective.function).parameters.values()
-    return {p.name: (hints[p.name], p.default) for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
 
 
 def _made(
@@ -46,13 +45,8 @@ def _made(
     def losses(batch: PolicyBatch, **values: Any) -> Array:
         return function(batch, **values)
 
-    keyword = inspect.Parameter.KEYWORD_ONLY
     losses.__name__, losses.__doc__ = name, doc
-    losses.__annotations__ = {key: hint for key, (hint, _) in options.items()}
-    losses.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [inspect.Parameter("batch", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
-        + [inspect.Parameter(key, keyword, default=default) for key, (_, default) in options.items()]
-    )
+    with_options(losses, options)
     first = parts[0]
 
     def only(part: Objective, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -107,14 +107,32 @@ class Rows(StrEnum):
     """Pairs in one part of the rows, single responses to imitate in the other."""
 
 
+Options = dict[str, tuple[Any, Any]]
+"""Name -> (annotation, default)."""
+
+
+def declared(equation: Any) -> Options:
+    """The options of an objective, a learner or a plain function, as written: its keyword-only arguments."""
+    function = getattr(equation, "function", equation)
+    hints = get_type_hints(function, include_extras=True)
+    parameters = inspect.signature(function).parameters.values()
+    return {p.name: (hints[p.name], p.default) for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+def with_options(function: Any, options: Options) -> Any:
+    """The function `(batch, **options)` itself, henceforth declaring these options by name."""
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    function.__annotations__ = {name: hint for name, (hint, _) in options.items()}
+    function.__signature__ = inspect.Signature(
+        [inspect.Parameter("batch", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
+        + [inspect.Parameter(name, keyword, default=default) for name, (_, default) in options.items()]
+    )
+    return function
+
+
 def option_model(function: Callable[..., Any]) -> type[pydantic.BaseModel]:
     """The keyword-only arguments of a function as a pydantic model: names, types, bounds, defaults."""
-    hints = get_type_hints(function, include_extras=True)
-    fields: dict[str, Any] = {
-        name: (hints[name], parameter.default)
-        for name, parameter in inspect.signature(function).parameters.items()
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-    }
+    fields: dict[str, Any] = dict(declared(function))
     config = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False, protected_namespaces=())
     return pydantic.create_model(f"{function.__name__}_options", __config__=config, **fields)
 

@@ -38,6 +38,18 @@ def prepared(part: Any, sizes: dict[str, int]) -> None:
         object.__setattr__(part, each.name, value if each.metadata["gradient"] else stop_gradient(value))
 
 
+def prepared_rows(batch: Any, row: str) -> dict[str, int]:
+    """`prepared` for a batch whose logp is [B, K], and for its tokens; the sizes. row: what one of the B is."""
+    shape = tuple(batch.logp.shape)
+    if len(shape) != 2:
+        raise OptionError(f"logp has shape {shape}; give it one row {row}, one column a response: [B, K]")
+    sizes = dict(zip("BK", shape, strict=True))
+    prepared(batch, sizes)
+    if batch.tokens is not None:
+        prepared(batch.tokens, sizes)
+    return sizes
+
+
 def mapped(part: Any, change: Any) -> dict[str, Any]:
     """Fields whose values are arrays, changed by `change(value, field)`."""
     found = ((each, getattr(part, each.name)) for each in fields(part))

@@ -45,8 +45,7 @@ def in_reward(batch: SampleBatch, beta: float, estimator: Estimator, placement: 
         return batch.known("reward")
     if estimator == "exact":
         return batch.known("reward") - beta * stop_gradient(batch.known("kl"))
-    written = stop_gradient(batch.logp) if batch.sampled_logp is None else batch.sampled_logp
-    return batch.known("reward") - beta * estimate(written - batch.anchor({"reference": 1.0}), estimator)
+    return batch.known("reward") - beta * estimate(batch.written - batch.anchor({"reference": 1.0}), estimator)
 
 
 def in_loss(batch: SampleBatch, beta: float, estimator: Estimator, placement: Placement) -> Array:

@@ -68,6 +68,10 @@ class Plan:
     deploy: Anchors = field(default_factory=lambda: {"policy": 1.0})
 
 
+GRADIENT = Plan((Stage(one_step=True),))
+"""One gradient step on the policy's own draws, then new draws."""
+
+
 class Learner:
     """A learner: a `SampleBatch` and options in, one loss a prompt out, shape [B]. Made by `@learner`.
 

@@ -11,7 +11,7 @@ from array_api_compat import array_namespace
 from pluralign.errors import MissingInput, OptionError
 from pluralign.likelihoods.numerics import Array, full_precision, stop_gradient
 from pluralign.objectives.batch import PolicyBatch
-from pluralign.objectives.values import given, prepared
+from pluralign.objectives.values import given, prepared_rows
 
 Anchors = Mapping[str, float]
 """Policy snapshots by name, each with a weight: their log-probs, weighted and summed. Weights that sum to one make the
@@ -39,6 +39,11 @@ class SampleTokens:
     def known(self, name: str) -> Array:
         """The field of this name; `MissingInput` if it was left out."""
         return _known(self, name, f"tokens.{name}")
+
+    @property
+    def written(self) -> Array:
+        """Log-probs as the responses were drawn; left out, the learning policy drew them, [B, K, T]. No gradient."""
+        return stop_gradient(self.known("logp")) if self.sampled_logp is None else self.sampled_logp
 
     def anchor(self, anchors: Anchors) -> Array:
         """Sum of weight * log-prob over snapshots, [B, K, T]."""
@@ -94,23 +99,23 @@ class SampleBatch:
     offline: PolicyBatch | None = given("")
 
     def __post_init__(self) -> None:
-        shape = tuple(self.logp.shape)
-        if len(shape) != 2:
-            raise OptionError(f"logp has shape {shape}; give it one row a prompt, one column a response: [B, K]")
-        sizes = dict(zip("BK", shape, strict=True))
-        prepared(self, sizes)
-        _snapshots(self, shape, "snapshots")
+        sizes = prepared_rows(self, "a prompt")
+        _snapshots(self, (sizes["B"], sizes["K"]), "snapshots")
         if self.law is None:
-            object.__setattr__(self, "law", 0 * stop_gradient(self.logp) + 1 / shape[1])
+            object.__setattr__(self, "law", 0 * stop_gradient(self.logp) + 1 / sizes["K"])
         if self.opponent is None:
             object.__setattr__(self, "opponent", self.law)
         if self.tokens is not None:
-            prepared(self.tokens, sizes)
             _snapshots(self.tokens, tuple(self.tokens.mask.shape), "tokens.snapshots")
 
     def known(self, name: str) -> Array:
         """The field of this name; `MissingInput` if it was left out."""
         return _known(self, name, name)
+
+    @property
+    def written(self) -> Array:
+        """Log-probs as the responses were drawn; left out, the learning policy drew them, [B, K]. No gradient."""
+        return stop_gradient(self.logp) if self.sampled_logp is None else self.sampled_logp
 
     def anchor(self, anchors: Anchors) -> Array:
         """Sum of weight * log-prob over snapshots, [B, K]."""

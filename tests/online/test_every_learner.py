@@ -10,8 +10,8 @@ from pluralign.lab.self_play import pull
 from pluralign.lab.table import Table
 from pluralign.objectives import catalogue as objectives
 from pluralign.online import Judge, Learner, catalogue, direct, learner
+from pluralign.online.learner import GRADIENT
 from pluralign.online.learners.direct import KNOWN
-from pluralign.online.learners.games import GRADIENT
 
 OPTIONS = {
     "sppo": {"eta": 1.0},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any, Literal
 
 from array_api_compat import array_namespace
@@ -10,7 +9,7 @@ from array_api_compat import array_namespace
 from pluralign.errors import OptionError
 from pluralign.likelihoods.numerics import Array, sigmoid
 from pluralign.objectives import Need, Objective, PolicyBatch, Rows, Tokens, find
-from pluralign.objectives.combine import declared
+from pluralign.objectives.objective import declared, with_options
 from pluralign.online.learner import Learner, learner
 from pluralign.online.samples import Anchors, SampleBatch
 
@@ -53,15 +52,9 @@ def direct(objective: Objective | str) -> Learner:
         each = goal(pairs, **options).reshape(shares.shape)
         return array_namespace(each).sum(shares * each, axis=(1, 2))
 
-    keyword = inspect.Parameter.KEYWORD_ONLY
     kinds = Literal["reference", "previous"] | dict[str, float]
-    options = declared(goal) | {"anchor": (kinds, "reference")}
     losses.__name__, losses.__doc__ = goal.name, goal.doc
-    losses.__annotations__ = {name: hint for name, (hint, _) in options.items()}
-    losses.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [inspect.Parameter("batch", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
-        + [inspect.Parameter(name, keyword, default=default) for name, (_, default) in options.items()]
-    )
+    with_options(losses, declared(goal) | {"anchor": (kinds, "reference")})
     return learner(paper=goal.paper, arxiv=goal.arxiv, tokens=Need.TOKENS in goal.needs())(losses)
 
 

@@ -13,7 +13,7 @@ from array_api_compat import array_namespace
 from pluralign.likelihoods import expected, logistic, sigmoid, squared
 from pluralign.likelihoods.numerics import Array, logsumexp, stop_gradient
 from pluralign.objectives.objective import Positive, Share
-from pluralign.online.learner import PREVIOUS, REFERENCE, Learner, Plan, Stage, learner
+from pluralign.online.learner import GRADIENT, PREVIOUS, REFERENCE, Learner, Plan, Stage, learner
 from pluralign.online.samples import SampleBatch
 
 
@@ -25,10 +25,6 @@ def gaps(values: Array) -> Array:
 def total(values: Array) -> Array:
     """Sum over both responses of all pairs, [B], from [B, K, K]."""
     return array_namespace(values).sum(values, axis=(1, 2))
-
-
-GRADIENT = Plan((Stage(one_step=True),))
-"""One gradient step on the policy's own draws, then new draws."""
 
 
 @learner(

@@ -5,19 +5,44 @@ All take a divergence from the reference by any estimator, in the reward or in t
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import functools
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge
 from array_api_compat import array_namespace
 
 from pluralign.likelihoods.numerics import Array, stop_gradient
-from pluralign.objectives.objective import NonNegative, Positive
+from pluralign.objectives.objective import NonNegative, Options, Positive, declared, with_options
 from pluralign.online.kl import Estimator, Placement, in_loss, in_reward, token_estimate
-from pluralign.online.learner import Judge, Plan, Stage, learner
+from pluralign.online.learner import GRADIENT, Judge, Learner, learner
 from pluralign.online.samples import SampleBatch
 
-GRADIENT = Plan((Stage(one_step=True),))
-"""One gradient step on the policy's own draws, then new draws."""
+gradient = functools.partial(learner, judge=Judge.REWARD, plan=GRADIENT)
+"""A learner of a reward that takes one gradient step on the policy's own draws, then draws anew."""
+
+
+def priced(*, needs: AbstractSet[str] = frozenset(), **declared_by: Any) -> Callable[[Callable[..., Array]], Learner]:
+    """A `gradient` learner of a function `(batch, reward, **options)`, the divergence from the reference seen to.
+
+    beta is its price; kl and kl_in say how it is estimated and whether it is taken off the rewards that the function
+    is given, [B, K], or added to its loss.
+    """
+
+    def wrap(function: Callable[..., Array]) -> Learner:
+        def losses(batch: SampleBatch, *, beta: float, kl: Estimator, kl_in: Placement, **options: Any) -> Array:
+            loss = function(batch, in_reward(batch, beta, kl, kl_in), **options)
+            return loss + in_loss(batch, beta, kl, kl_in)
+
+        losses.__name__, losses.__doc__ = function.__name__, function.__doc__
+        with_options(losses, PRICE | declared(function))
+        return gradient(needs=lambda **options: exact_needs(**options) | needs, **declared_by)(losses)
+
+    return wrap
+
+
+PRICE: Options = {"beta": (NonNegative, 0.05), "kl": (Estimator, "k1"), "kl_in": (Placement, "reward")}
 
 
 def exact_needs(*, kl: str = "", beta: float = 1.0, **_: object) -> set[str]:
@@ -36,46 +61,22 @@ def clipped(ratio: Array, advantage: Array, low: float, high: float) -> Array:
     return -xp.minimum(ratio * advantage, xp.clip(ratio, 1 - low, 1 + high) * advantage)
 
 
-def _ratio(logp: Array, sampled_logp: Array | None) -> Array:
-    written = stop_gradient(logp) if sampled_logp is None else sampled_logp
-    return array_namespace(logp).exp(logp - written)
-
-
-@learner(
-    paper="Williams 1992, Simple Statistical Gradient-Following Algorithms",
-    judge=Judge.REWARD,
-    plan=GRADIENT,
-    group=1,
-    needs=exact_needs,
-)
-def reinforce(
-    batch: SampleBatch, *, beta: NonNegative = 0.05, kl: Estimator = "k1", kl_in: Placement = "reward"
-) -> Array:
+@priced(paper="Williams 1992, Simple Statistical Gradient-Following Algorithms", group=1)
+def reinforce(batch: SampleBatch, reward: Array) -> Array:
     """-E R(y) log pi(y),  R = r - beta log pi/pi_ref, no baseline.
 
     Right on the policy's own draws only, and noisy: rewards far from zero swamp their differences.
 
     Use it as the yardstick of the others.
     """
-    reward = in_reward(batch, beta, kl, kl_in)
-    return in_loss(batch, beta, kl, kl_in) - batch.expect(reward * batch.logp)
+    return -batch.expect(reward * batch.logp)
 
 
-@learner(
+@priced(
     paper="Ahmadian et al. 2024, Back to Basics: Revisiting REINFORCE Style Optimization",
     arxiv="2402.14740",
-    judge=Judge.REWARD,
-    plan=GRADIENT,
-    needs=exact_needs,
 )
-def rloo(
-    batch: SampleBatch,
-    *,
-    beta: NonNegative = 0.05,
-    kl: Estimator = "k1",
-    kl_in: Placement = "reward",
-    clip: Positive = 0.2,
-) -> Array:
+def rloo(batch: SampleBatch, reward: Array, *, clip: Positive = 0.2) -> Array:
     """E clip(pi/pi_old, A(y)),  A_i = R_i - mean of R over the other draws,  R = r - beta log pi_old/pi_ref.
 
     The whole response is one action; the other draws of its prompt are the baseline, which leaves the gradient
@@ -83,38 +84,32 @@ def rloo(
 
     Use it first among the learners of a reward: no value head, no reference to tune against.
     """
-    reward = in_reward(batch, beta, kl, kl_in)
-    loss = clipped(_ratio(batch.logp, batch.sampled_logp), reward - batch.others(reward), clip, clip)
-    return batch.expect(loss) + in_loss(batch, beta, kl, kl_in)
+    ratio = array_namespace(batch.logp).exp(batch.logp - batch.written)
+    return batch.expect(clipped(ratio, reward - batch.others(reward), clip, clip))
 
 
-@learner(
+@priced(
     paper="Li et al. 2023, ReMax: A Simple, Effective, and Efficient Reinforcement Learning Method (as recalled)",
     arxiv="2310.10505",
-    judge=Judge.REWARD,
-    plan=GRADIENT,
     group=1,
-    needs=lambda **options: {"greedy_reward"} | exact_needs(**options),
+    needs={"greedy_reward"},
 )
-def remax(batch: SampleBatch, *, beta: NonNegative = 0.05, kl: Estimator = "k1", kl_in: Placement = "reward") -> Array:
+def remax(batch: SampleBatch, reward: Array) -> Array:
     """-E (R(y) - r(greedy)) log pi(y),  greedy = the policy's most likely response.
 
     One more response a prompt is the baseline.
 
     Use it where one draw a prompt is all that can be paid.
     """
-    reward = in_reward(batch, beta, kl, kl_in) - batch.known("greedy_reward")[:, None]
-    return in_loss(batch, beta, kl, kl_in) - batch.expect(reward * batch.logp)
+    return -batch.expect((reward - batch.known("greedy_reward")[:, None]) * batch.logp)
 
 
 Count = Annotated[int, Ge(1)]
 
 
-@learner(
+@gradient(
     paper="Shao et al. 2024, DeepSeekMath (GRPO); Liu et al. 2025 (Dr. GRPO); Yu et al. 2025 (DAPO)",
     arxiv="2402.03300",
-    judge=Judge.REWARD,
-    plan=GRADIENT,
     needs=lambda *, kl, kl_in, beta, **_: (
         {"kl" if kl_in == "reward" else "tokens.kl"} if kl == "exact" and beta else set()
     ),
@@ -153,9 +148,7 @@ def grpo(
         variance = batch.expect(centred**2) * (1.0 if batch.exact else draws / max(draws - 1, 1))
         advantage = centred / (xp.sqrt(variance) + epsilon)[:, None]
     length = xp.sum(tokens.mask, axis=2)
-    logp = tokens.known("logp")
-    written = stop_gradient(logp) if tokens.sampled_logp is None else tokens.sampled_logp
-    drift = (logp - written) * tokens.mask
+    drift = (tokens.known("logp") - tokens.written) * tokens.mask
     if ratio == "sequence":
         # Each token passes its own gradient on; the value of the ratio is that of the response.
         mean = (xp.sum(drift, axis=2) / xp.clip(length, min=1.0))[:, :, None]
@@ -170,11 +163,9 @@ def grpo(
     return batch.expect(total) / size
 
 
-@learner(
+@gradient(
     paper="Liu et al. 2025, Understanding R1-Zero-Like Training: A Critical Perspective",
     arxiv="2503.20783",
-    judge=Judge.REWARD,
-    plan=GRADIENT,
     tokens=True,
 )
 def dr_grpo(batch: SampleBatch, *, beta: NonNegative = 0.0, clip: Positive = 0.2, max_length: Count = 256) -> Array:
@@ -187,11 +178,9 @@ def dr_grpo(batch: SampleBatch, *, beta: NonNegative = 0.0, clip: Positive = 0.2
     return _grpo(batch, beta=beta, clip=clip, scale="none", per="constant", max_length=max_length)
 
 
-@learner(
+@gradient(
     paper="Yu et al. 2025, DAPO: An Open-Source LLM Reinforcement Learning System at Scale",
     arxiv="2503.14476",
-    judge=Judge.REWARD,
-    plan=GRADIENT,
     tokens=True,
 )
 def dapo(batch: SampleBatch, *, clip: Positive = 0.2, clip_high: Positive = 0.28) -> Array:
@@ -205,11 +194,9 @@ def dapo(batch: SampleBatch, *, clip: Positive = 0.2, clip_high: Positive = 0.28
     return _grpo(batch, clip=clip, clip_high=clip_high, per="batch")
 
 
-@learner(
+@gradient(
     paper="Zheng et al. 2025, Group Sequence Policy Optimization",
     arxiv="2507.18071",
-    judge=Judge.REWARD,
-    plan=GRADIENT,
     tokens=True,
 )
 def gspo(batch: SampleBatch, *, beta: NonNegative = 0.0, clip: Positive = 3e-4, clip_high: Positive = 4e-4) -> Array:

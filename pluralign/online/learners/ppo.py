@@ -10,16 +10,14 @@ from array_api_compat import array_namespace
 from pluralign.likelihoods.numerics import Array, stop_gradient
 from pluralign.objectives.objective import NonNegative, Positive, Share
 from pluralign.online.kl import Estimator, estimate
-from pluralign.online.learner import Judge, learner
-from pluralign.online.learners.policy_gradient import GRADIENT, clipped
+from pluralign.online.learners.policy_gradient import clipped, gradient
 from pluralign.online.samples import SampleBatch, SampleTokens
 
 
 def shaped(batch: SampleBatch, beta: float, estimator: Estimator = "k1") -> Array:
     """Rewards of tokens, [B, K, T]: -beta * log pi_old/pi_ref at each, and the response's reward on its last token."""
     xp, tokens = array_namespace(batch.logp), _tokens(batch)
-    written = stop_gradient(tokens.known("logp")) if tokens.sampled_logp is None else tokens.sampled_logp
-    price = estimate((written - tokens.anchor({"reference": 1.0})) * tokens.mask, estimator)
+    price = estimate((tokens.written - tokens.anchor({"reference": 1.0})) * tokens.mask, estimator)
     place = xp.cumulative_sum(tokens.mask, axis=2)
     last = tokens.mask * (place == place[:, :, -1:])
     return last * batch.known("reward")[:, :, None] - beta * price
@@ -53,11 +51,9 @@ def whitened(values: Array, weight: Array) -> Array:
     return centred / xp.sqrt(xp.sum(share * centred**2) + 1e-8)
 
 
-@learner(
+@gradient(
     paper="Ouyang et al. 2022, Training Language Models to Follow Instructions with Human Feedback",
     arxiv="2203.02155",
-    judge=Judge.REWARD,
-    plan=GRADIENT,
     group=1,
     needs={"tokens.value", "tokens.sampled_value"},
     tokens=True,
@@ -90,8 +86,7 @@ def ppo(
     rows = xp.ones_like(batch.logp[:, 0]) if batch.weight is None else batch.weight
     weight = tokens.mask * (rows[:, None] * batch.law)[:, :, None]
     scaled = whitened(gain, weight) if whiten else gain
-    written = stop_gradient(tokens.known("logp")) if tokens.sampled_logp is None else tokens.sampled_logp
-    loss = clipped(xp.exp((tokens.known("logp") - written) * tokens.mask), scaled, clip, clip)
+    loss = clipped(xp.exp((tokens.known("logp") - tokens.written) * tokens.mask), scaled, clip, clip)
     value = tokens.known("value")
     near = before + xp.clip(value - before, -value_clip, value_clip)
     loss = loss + value_weight / 2 * xp.maximum((value - target) ** 2, (near - target) ** 2)

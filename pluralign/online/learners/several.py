@@ -9,8 +9,8 @@ from array_api_compat import array_namespace
 from pluralign.likelihoods.numerics import Array, stop_gradient
 from pluralign.objectives.objective import NonNegative, Positive
 from pluralign.online.kl import Estimator, Placement
-from pluralign.online.learner import REFERENCE, Judge, learner
-from pluralign.online.learners.policy_gradient import GRADIENT, exact_needs, rloo
+from pluralign.online.learner import GRADIENT, REFERENCE, Judge, learner
+from pluralign.online.learners.policy_gradient import exact_needs, rloo
 from pluralign.online.samples import SampleBatch
 
 
