@@ -19,12 +19,13 @@ def descend(
     batch: int,
     lr: float,
     weight_decay: float = 0.0,
+    undecayed: Iterable[nn.Parameter] = (),
     order: Callable[[int], Tensor] | None = None,
 ) -> None:
     """Make `loss(row numbers, share of the steps taken)` small, a scalar with a gradient, in place.
 
-    weight_decay: of matrices, not of single numbers and vectors. order: the rows of an epoch, drawn at random where
-    None. Raises `OptionError` for sizes below one.
+    weight_decay: of matrices, not of single numbers and vectors. undecayed: parameters besides, without it. order: the
+    rows of an epoch, drawn at random where None. Raises `OptionError` for sizes below one.
 
     >>> x = nn.Parameter(torch.tensor([0.0]))
     >>> descend(lambda at, _: ((x - 3.0) ** 2).sum(), [x], 1, epochs=200, batch=1, lr=0.1)
@@ -36,7 +37,7 @@ def descend(
     known = list(parameters)
     groups = [
         {"params": [p for p in known if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in known if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": [*(p for p in known if p.ndim <= 1), *undecayed], "weight_decay": 0.0},
     ]
     optimizer = torch.optim.Adam([group for group in groups if group["params"]], lr=lr)
     size = min(batch, rows)

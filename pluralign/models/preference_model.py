@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from pluralign.errors import FeedbackError, OptionError
 from pluralign.likelihoods import davidson, expected, hinge, logistic, smooth_hinge
 from pluralign.models.answers import Answers
+from pluralign.models.descent import descend
 from pluralign.models.localise import Localised, dirichlet, localise
 from pluralign.models.population import Population
 from pluralign.models.scores import Score
@@ -115,28 +116,26 @@ class PreferenceModel(Population):
         if self.balance:
             count = count / answers.sizes[answers.person]
             count = count / count.mean()
-        decayed = [p for p in score.parameters() if p.ndim > 1]
-        rest = [p for p in score.parameters() if p.ndim <= 1]
-        groups: list[dict[str, Any]] = [
-            {"params": decayed, "weight_decay": self.weight_decay},
-            {"params": [p for p in (*rest, logits, log_nu) if p.requires_grad]},
-        ]
-        optimizer = torch.optim.Adam(groups, lr=self.lr)
-        n, size = len(answers), min(self.batch, len(answers))
-        steps = self.epochs * -(-n // size)
-        falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-        for _ in range(self.epochs):
-            for at in torch.randperm(n).split(size):
-                rows = answers.take(at)
-                weights = torch.softmax(logits.index_select(0, rows.person), -1)
-                loss = (count[at] * self._losses(rows, score, weights, log_nu)).mean()
-                if self.norm_penalty:
-                    beyond = score.wish(weights, rows.prompt_features).norm(dim=-1) - self.norm_bound
-                    loss = loss + self.norm_penalty * beyond.clamp(min=0).mean()
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                optimizer.step()
-                falling.step()
+
+        def loss(at: Tensor, _: float) -> Tensor:
+            rows = answers.take(at)
+            weights = torch.softmax(logits.index_select(0, rows.person), -1)
+            mean = (count[at] * self._losses(rows, score, weights, log_nu)).mean()
+            if self.norm_penalty:
+                beyond = score.wish(weights, rows.prompt_features).norm(dim=-1) - self.norm_bound
+                mean = mean + self.norm_penalty * beyond.clamp(min=0).mean()
+            return mean
+
+        descend(
+            loss,
+            score.parameters(),
+            len(answers),
+            epochs=self.epochs,
+            batch=self.batch,
+            lr=self.lr,
+            weight_decay=self.weight_decay,
+            undecayed=(logits, log_nu),
+        )
 
     def _losses(self, rows: Answers, score: Score, weights: Tensor, log_nu: Tensor) -> Tensor:
         margin = score.margin(*rows.features, weights, rows.prompt_features)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from pluralign.errors import FeedbackError
 from pluralign.models.answers import Answers
+from pluralign.models.descent import descend
 from pluralign.models.scores import Score
 
 
@@ -97,15 +98,13 @@ def meta_train(
     """
     if int(answers.sizes.max()) < 2:
         raise FeedbackError("nobody answered twice, so that no answer foretells another; use another population")
-    optimizer = torch.optim.Adam(score.parameters(), lr=lr)
-    falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     kept: list[float] = []
     named = torch.argsort(answers.person, stable=True)
     sizes = answers.sizes
     start = sizes.cumsum(0) - sizes
     able = (sizes >= 2).nonzero()[:, 0]
-    for step in range(steps):
-        who = able[torch.randperm(len(able))[:people]]
+
+    def loss(who: Tensor, _: float) -> Tensor:
         half = _drawn(named, start, sizes, who, 2 * most)
         given = int(torch.randint(0, most + 1, ()))
         # Where there are few answers, at least one is left to foretell.
@@ -118,14 +117,16 @@ def meta_train(
         margin = score.margin(answers.items[answers.left[at]], answers.items[answers.right[at]], weights[which])
         losses = nn.functional.softplus(margin) - answers.probability[at] * margin
         count = answers.weight[at]
-        loss = (count * losses).sum() / count.sum() + penalty.mean()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        falling.step()
-        if step >= steps - max(steps // 10, 1):
-            kept.append(float(loss.detach()))
-    return sum(kept) / len(kept)
+        mean = (count * losses).sum() / count.sum() + penalty.mean()
+        kept.append(float(mean.detach()))
+        return mean
+
+    def some(_: int) -> Tensor:
+        return able[torch.randperm(len(able))[:people]]
+
+    descend(loss, score.parameters(), min(people, len(able)), epochs=steps, batch=people, lr=lr, order=some)
+    last = kept[-max(steps // 10, 1) :]
+    return sum(last) / len(last)
 
 
 def _drawn(named: Tensor, start: Tensor, sizes: Tensor, who: Tensor, most: int) -> Contexts:
