@@ -93,13 +93,13 @@ def remedies(world: World, seed: int) -> dict[str, Callable[[], Margins]]:
 
     found: dict[str, Callable[[], Margins]] = {
         "as they are": lambda: plain(train),
-        "as they are, mean of two models": averaged,
+        "as they are by two models": averaged,
         "smoothed at the rate": lambda: plain(train, "smoothed(bradley_terry)", flip_rate=known),
         "debiased at the rate": lambda: plain(train, "debiased(bradley_terry)", flip_rate=known),
         "flipped where an ensemble disagrees": lambda: plain(strength().flipped(train)),
         "softened there": lambda: plain(strength().softened(train)),
         "margins of the ensemble": lambda: plain(strength().adapted(train)),
-        "flipped, with margins": lambda: plain(
+        "flipped with margins": lambda: plain(
             Strength(abs(strength().mean), strength().std).adapted(strength().flipped(train))
         ),
         "peer review at the rate": lambda: PeerReview(world.head, noise=known, seed=seed, **OPTIONS).fit(train).margins,

@@ -81,21 +81,21 @@ def table(kept: dict[str, Any], worlds: list[str], figure: str, better: int) -> 
 def write(kept: dict[str, Any], worlds: list[str], options: dict[str, Any]) -> None:
     """The page and its picture."""
     seeds = len({key.partition("|")[2] for key in kept})
-    told = ", ".join(f"{name} {value}" for name, value in options.items())
+    told = f"{options['epochs']} epochs in batches of {options['batch']} at a learning rate of {options['lr']}"
     lines = [
         "# Labels in trouble",
         "",
-        "A linear reward in ten features labels pairs by Bradley and Terry's model, then some labels are",
-        "exchanged. Every",
-        "remedy learns from the same pairs and is judged on 1,000 clean ones: how often the side that is",
-        "truly better leads,",
-        f"and log-loss on clean labels. Means over {seeds} worlds with Student's 95% intervals; below the",
-        "first row, the",
-        f"difference to labels taken as they are, in the same world; bold where the whole interval is a gain. {told}.",
+        "A linear reward in ten features labels pairs by Bradley and Terry's model, then some labels are exchanged. "
+        "Every remedy learns from the same pairs and is judged on 1,000 clean ones: how often the side that is truly "
+        f"better leads, and log-loss on clean labels. Means over {seeds} worlds with Student's 95% intervals; below "
+        "the first row, the difference to labels taken as they are, in the same world; bold where the whole "
+        f"interval is a gain. All learn for {told}.",
         "",
-        "The remedies that need a rate of flips are told the true one. The people of the last world are",
-        "thirty: ten exchange",
-        "half of their answers, five all of them.",
+        "The remedies that need a rate of flips are told the true one. The people of the last world are thirty: ten "
+        "exchange half of their answers, five all of them. A linear head cannot memorise single labels, and flips that "
+        "fall on everybody alike leave its direction where it was: there, remedies mend how sure it is, not whom it "
+        "prefers. Where a head can memorise, they mend whom it prefers, and those that push margins apart make it far "
+        "too sure.",
         "",
         "![Accuracy gained by each remedy in each world](label-trouble.png)",
         "",
