@@ -37,6 +37,7 @@ from pluralign.models.reliability import ReliableModel
 from pluralign.models.reward import Reward
 from pluralign.models.reward_model import RewardModel
 from pluralign.models.routed import RoutedMixture, RoutedRewards, hedge
+from pluralign.models.saving import load
 from pluralign.models.scores import IdealPoint, LowRank, Score, TwoTower
 from pluralign.models.strength import Strength, ensemble
 from pluralign.models.ties import Ties
@@ -97,6 +98,7 @@ __all__ = [
     "gains",
     "hedge",
     "level",
+    "load",
     "localise",
     "log_good",
     "losses",

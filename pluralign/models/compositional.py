@@ -17,12 +17,13 @@ from pluralign.models.answers import Answers
 from pluralign.models.heads import Head
 from pluralign.models.reward import Reward
 from pluralign.models.ridge_logistic import design, ridge_logistic
+from pluralign.models.saving import Saved
 
 Array = NDArray[np.float64]
 STRENGTHS = tuple(float(c) for c in np.logspace(-5, 5, 12))
 
 
-class Compositional:
+class Compositional(Saved):
     """A logistic regression, without intercept, on differences of standardised features.
 
     names: of the features, helpfulness or coherence say, as a language model, a metric or an expert scored them.
@@ -39,6 +40,8 @@ class Compositional:
     >>> model.table(answers)["feature"].to_list(), bool(model.accuracy(answers) > 0.95)
     (['helpful', 'long'], True)
     """
+
+    learnt = "weights_"
 
     def __init__(
         self,

@@ -72,7 +72,6 @@ class Hierarchical(Population):
     (0.5, 1.0)
     """
 
-    kept: ClassVar[tuple[str, ...]] = ("spread_", "mean_")
     simplex: ClassVar[bool] = False
     spread_: Array
     mean_: Array

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -68,7 +68,6 @@ class MixtureModel(Population):
     [1.0, 1.0]
     """
 
-    kept: ClassVar[tuple[str, ...]] = ("shares_",)
     shares_: Array
     path_: list[float]
 

@@ -55,7 +55,6 @@ class MultiSource(Population):
     True
     """
 
-    kept = ("shares_",)
     shares_: Array
 
     def __init__(

@@ -15,12 +15,13 @@ from pluralign.models.answers import Answers
 from pluralign.models.descent import descend
 from pluralign.models.judged import Judged
 from pluralign.models.reward_model import RewardModel, each_loss, learnt, mean_loss, rewards_of
+from pluralign.models.saving import Saved
 from pluralign.models.scores import Score
 
 Array = NDArray[np.float64]
 
 
-class PeerReview:
+class PeerReview(Saved):
     """Collaborative reward models. In every batch each hands the other the pairs of smallest loss, and no others.
 
     The share handed over falls from 1 to 1 - noise over the first `warm` part of training. noise: share of labels taken
@@ -33,6 +34,8 @@ class PeerReview:
 
     Zhang et al. 2025 (CRM); Han et al. 2018 (co-teaching). Raises `OptionError`.
     """
+
+    learnt = "kept_"
 
     def __init__(
         self, score: Score, *, noise: float, warm: float = 0.5, curriculum: bool = False, seed: int = 0, **options: Any

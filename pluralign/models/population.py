@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -15,12 +14,12 @@ from scipy.sparse import csr_array
 
 from pluralign.errors import OptionError
 from pluralign.likelihoods import logistic, sigmoid
-from pluralign.models import saving
 from pluralign.models.answers import Answers
 from pluralign.models.features import Features
 from pluralign.models.localise import Localised
 from pluralign.models.questions import Question, gains
 from pluralign.models.reward import Reward
+from pluralign.models.saving import Saved
 from pluralign.models.scores import Score
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ AT_ONCE = 65536
 """Answers in one array."""
 
 
-class Population(ABC):
+class Population(Saved, ABC):
     """Whose preference it is: of every person a vector of K weights, which with the score says what they prefer.
 
     Every population has `fit`, `weights`, `localise`, `sample_people`, `export`, `next_question`, and the same
@@ -52,8 +51,6 @@ class Population(ABC):
     _weights: Tensor
     settings: dict[str, Any]
     """The arguments it was made with, the score apart."""
-    kept: ClassVar[tuple[str, ...]] = ()
-    """Attributes that are arrays and were learnt, besides the score and the weights."""
     simplex: ClassVar[bool] = True
     """Whether weights are shares of groups, so that it makes sense to speak of group k."""
 
@@ -287,15 +284,3 @@ class Population(ABC):
         rewards = rewards or {"everybody": self.export()}
         scores = {name: reward(prompt, responses) for name, reward in rewards.items()}
         return pl.DataFrame({"response": list(responses)} | {name: s - s.mean() for name, s in scores.items()})
-
-    def save(self, folder: str | Path) -> Path:
-        """Write to a folder that `load` reads."""
-        return saving.save(self, Path(folder))
-
-    @classmethod
-    def load(cls, folder: str | Path, encoder: Any = None) -> Self:
-        """A saved model. encoder: the function that was given to `fit`, where it was one. Raises `OptionError`."""
-        found = saving.load(Path(folder), encoder)
-        if not isinstance(found, cls):
-            raise OptionError(f"{folder}: holds a {type(found).__name__}, no {cls.__name__}; use Population.load")
-        return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -51,8 +51,6 @@ class PreferenceModel(Population):
     >>> model.accuracy(answers)
     1.0
     """
-
-    kept: ClassVar[tuple[str, ...]] = ("log_nu_",)
 
     def __init__(
         self,

@@ -20,6 +20,7 @@ from pluralign.models.judged import Judged
 from pluralign.models.losses import find_loss
 from pluralign.models.pairs import PairScore
 from pluralign.models.reward import Reward
+from pluralign.models.saving import Saved
 from pluralign.models.scores import Score
 from pluralign.models.ties import Ties
 from pluralign.objectives import Objective
@@ -27,7 +28,7 @@ from pluralign.objectives import Objective
 Array = NDArray[np.float64]
 
 
-class RewardModel:
+class RewardModel(Saved):
     """A head on feature vectors, trained with a loss over the rewards of each judgement.
 
     score: a `Score`; of several groups, each judgement is about one of them, its `criterion`. loss: a name, an

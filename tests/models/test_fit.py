@@ -121,7 +121,7 @@ def test_saved_and_loaded_is_the_same(model: PreferenceModel, tmp_path: Path) ->
     assert np.array_equal(again.margins(rows()), model.margins(rows()))
     assert again.plurality_ == model.plurality_
     assert again.weights("p3").tolist() == model.weights("p3").tolist()
-    with pytest.raises(FeedbackError, match="holds no preference model"):
+    with pytest.raises(FeedbackError, match="holds no fitted model"):
         PreferenceModel.load(tmp_path)
 
 
