@@ -6,7 +6,7 @@ import torch
 
 from pluralign.lab import bandit, dynamics
 from pluralign.lab.games import divergence, duality_gap, game, nash
-from pluralign.lab.self_play import play
+from pluralign.lab.self_play import play, pull, rest
 from pluralign.lab.solve import NoOptimum
 from pluralign.online import Plan, SampleBatch, Stage, direct, find, learner
 from pluralign.online.learners import accelerated, egpo
@@ -119,6 +119,86 @@ def test_sppo_moves_winner_and_loser_where_dpo_moves_their_gap() -> None:
     assert now[0] > logits[0]
     assert now[1] < logits[1]
     assert (now - logits)[:2].detach().numpy() == pytest.approx([0.25, -0.25], abs=1e-6)  # eta (p_hat - 1/2)
+
+
+def test_sppo_on_the_best_and_the_worst_leaves_the_others_to_make_up_the_sum() -> None:
+    wins = GAME.preference[0] @ TILTED
+    bottom, middle, top = np.argsort(wins)
+    for eta, over, targets in ((0.5, "ends", wins - 0.5), (0.1, "hard ends", np.sign(wins - wins[middle]) / 2)):
+        h = np.log(play("sppo", GAME, rounds=1, eta=eta, over=over, start=TILTED)[1, 0] / TILTED)
+        assert h[[top, bottom]] == pytest.approx(eta * targets[[top, bottom]], abs=1e-9)
+        assert abs(h[middle] - eta * (wins[middle] - 0.5)) > 1e-4
+    # Of draws that all win as often none is better.
+    zero, half = torch.zeros(1, 3).double(), torch.full((1, 3, 3), 0.5).double()
+    flat = SampleBatch(zero, snapshots={"previous": zero}, preference=half)
+    assert find("sppo")(flat, eta=1.0, over="ends").item() == 0
+
+
+def test_sppo_takes_both_falling_for_a_loss_where_dpo_takes_it_for_a_gain() -> None:
+    """The winner loses a nat and the loser two: their gap has grown, and no target was come nearer."""
+    said = np.array([[[0.5, 1.0], [0.0, 0.5]]])
+    before = np.log([[0.02, 0.02]])
+
+    def loss(one: str, now: np.ndarray, **options: object) -> float:
+        batch = SampleBatch(now, snapshots={"previous": before, "reference": before}, preference=said)
+        return find(one)(batch, **options).item()
+
+    fallen = before - np.array([[1.0, 2.0]])
+    apart = before + np.array([[0.5, -0.5]])
+    for one, options in (("dpo", {"beta": 1.0}), ("ipo", {"beta": 0.5, "per": "sequence"})):
+        assert loss(one, fallen, **options) < loss(one, before, **options)
+        assert loss(one, fallen, **options) == pytest.approx(loss(one, apart, **options))
+    hard = {"eta": 1.0, "over": "hard ends"}
+    assert loss("sppo", fallen, **hard) > loss("sppo", before, **hard) > 0.1
+    assert loss("sppo", apart, **hard) == pytest.approx(0, abs=1e-12)
+
+
+def test_the_half_of_sppo_is_log_z_to_first_order() -> None:
+    """log Z = eta / 2 + eta^2 Var / 2 + ..., and so the error of a half shrinks eightfold with half the step."""
+    rho, wins = GAME.reference[0], GAME.preference[0] @ GAME.reference[0]
+    variance = rho @ wins**2 - 0.25
+
+    def beyond(eta: float) -> float:
+        return abs(float(np.log(rho @ np.exp(eta * wins)) - eta / 2 - eta**2 * variance / 2))
+
+    assert beyond(0.1) / beyond(0.05) == pytest.approx(8, rel=0.05)
+    assert variance > 0.01
+
+
+def test_win_rates_of_a_batch_of_draws_are_a_half_on_average() -> None:
+    drawn = np.random.default_rng(0).choice(3, (20, 5), p=GAME.reference[0])
+    batch = SampleBatch(np.zeros((20, 5)), preference=GAME.preference[0][drawn[:, :, None], drawn[:, None, :]])
+    assert batch.win_rate.mean(1) == pytest.approx(np.full(20, 0.5), abs=1e-12)
+    assert batch.win_rate.std() > 0.1
+
+
+def test_nash_md_against_the_reference_answers_it_and_against_itself_rests_at_the_equilibrium() -> None:
+    answer = GAME.tilted(0.2, GAME.preference[0] @ GAME.reference[0])
+    assert np.abs(rest("nash_md", GAME, tau=0.2, mixing=1.0) - answer).max() < 1e-9
+    assert np.abs(rest("nash_md", GAME, tau=0.2, mixing=0.0) - nash(GAME, 0.2)).max() < 1e-9
+
+
+def test_egpo_on_the_policy_s_own_draws_is_online_ipo() -> None:
+    for policy in (TILTED, UNIFORM):
+        own = pull("egpo", GAME, policy, tau=0.3, laws={"draws": policy})
+        assert np.abs(own - pull("online_ipo", GAME, policy, tau=0.3)).max() < 1e-12
+        assert np.abs(own - pull("egpo", GAME, policy, tau=0.3)).max() > 1e-4
+
+
+def test_rebel_on_win_rates_is_multiplicative_weights() -> None:
+    run = play("rebel", GAME, rounds=4, eta=0.5, extra=lambda now: {"reward": now @ GAME.preference[0].T})
+    assert np.abs(run - dynamics.mwu(GAME, 4, eta=0.5)).max() < 1e-11
+
+
+def test_momentum_divides_what_is_left_to_gain() -> None:
+    """max r - E r is at most beta log(1 / ref(best)) / x_T, and x_T grows to T / (1 - alpha)."""
+    world, rounds = bandit(np.linspace(0, 1, 1000)), 80
+    left = {}
+    for alpha in (0.0, 0.3):
+        x = np.cumsum([sum(alpha**j for j in range(k)) for k in range(1, rounds + 1)])
+        left[alpha] = np.array([1 - world.value(world.tilted(1 / at)) for at in x])
+        assert (left[alpha] <= np.log(1000) / x).all()
+    assert left[0.3][-1] / left[0.0][-1] == pytest.approx(0.7, abs=0.02)
 
 
 def test_iterative_dpo_collapses_on_a_cycle_and_online_dpo_misses_the_equilibrium() -> None:

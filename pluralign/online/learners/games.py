@@ -6,6 +6,7 @@ inverse of one in others; each docstring says which.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from array_api_compat import array_namespace
@@ -15,6 +16,7 @@ from pluralign.likelihoods.numerics import Array, logsumexp, stop_gradient
 from pluralign.objectives.objective import Positive, Share
 from pluralign.online.learner import GRADIENT, PREVIOUS, REFERENCE, Learner, Plan, Stage, learner
 from pluralign.online.samples import SampleBatch
+from pluralign.online.selection import best
 
 
 def gaps(values: Array) -> Array:
@@ -48,20 +50,33 @@ def spo(batch: SampleBatch) -> Array:
     paper="Wu et al. 2024, Self-Play Preference Optimization for Language Model Alignment",
     arxiv="2405.00675",
 )
-def sppo(batch: SampleBatch, *, eta: Positive = 1e3, normaliser: Literal["half", "exact"] = "half") -> Array:
+def sppo(
+    batch: SampleBatch,
+    *,
+    eta: Positive = 1e3,
+    normaliser: Literal["half", "exact"] = "half",
+    over: Literal["all", "ends", "hard ends"] = "all",
+) -> Array:
     """E (h(y) - eta (P(y > pi_t) - 1/2))^2,  h = log pi / pi_t; the win rate counts y against itself too.
 
     eta is the step (implementations store 1 / eta as beta). The 1/2 stands for log Z / eta and is right for a small
     step only; normaliser='exact' puts log Z there, estimated from the draws, and is multiplicative weights exactly.
+    over: all draws, or the best and the worst of them by win rate, half and half ('ends'), or these with win rates of
+    1 and 0 ('hard ends').
 
     Use it on groups judged all against all; each log-ratio has its target, so neither can run away.
     """
     xp = array_namespace(batch.logp)
-    gain = eta * batch.mean_preference
-    law = batch.law
+    wins, law = batch.mean_preference, batch.law
+    gain = eta * wins
     log_z = logsumexp(gain + xp.log(xp.where(law > 0, law, xp.ones_like(law))), law > 0)[:, None]
-    target = gain - (eta / 2 if normaliser == "half" else log_z)
-    return batch.expect(squared(batch.log_ratio(PREVIOUS), target))
+    middle = eta / 2 if normaliser == "half" else log_z
+    h = batch.log_ratio(PREVIOUS)
+    if over == "all":
+        return batch.expect(squared(h, gain - middle))
+    top, bottom = best(replace(batch, reward=wins)), best(replace(batch, reward=-wins))
+    high, low = (gain, gain) if over == "ends" else (eta * xp.ones_like(gain), 0 * gain)
+    return xp.sum(top * squared(h, high - middle) + bottom * squared(h, low - middle), axis=1) / 2
 
 
 @learner(
