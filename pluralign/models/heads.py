@@ -45,10 +45,6 @@ class Head(Score):
         place: Tensor = self.projector(items)
         return torch.cat([place, torch.ones_like(place[..., :1])], -1)
 
-    def penalty(self, left: Tensor, right: Tensor) -> Tensor:
-        """What is added to the mean loss of these pairs; nothing."""
-        return torch.zeros(())
-
     def attributes(self, items: Tensor) -> Tensor:
         """[..., D] -> [..., K]: the reward of each attribute."""
         return self.embed(items) @ self.directions.T

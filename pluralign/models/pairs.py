@@ -33,10 +33,6 @@ class PairScore(Score):
         """Mean margin of a response [D] over others [n, D]: its reward where the others are a policy's samples."""
         return self.margin(item.expand(len(others), -1), others, torch.ones(1), prompts).mean()
 
-    def penalty(self, left: Tensor, right: Tensor) -> Tensor:
-        """What is added to the mean loss of these pairs; nothing."""
-        return torch.zeros(())
-
 
 class GeneralPreference(PairScore):
     """GPM: each response an embedding of 2k numbers, a preference the area that two of them span.

@@ -118,7 +118,9 @@ class PreferenceModel(Population):
         def loss(at: Tensor, _: float) -> Tensor:
             rows = answers.take(at)
             weights = torch.softmax(logits.index_select(0, rows.person), -1)
-            mean = (count[at] * self._losses(rows, score, weights, log_nu)).mean()
+            left, right = rows.features
+            margin = score.margin(left, right, weights, rows.prompt_features)
+            mean = (count[at] * self._losses(margin, rows.probability, log_nu)).mean() + score.penalty(left, right)
             if self.norm_penalty:
                 beyond = score.wish(weights, rows.prompt_features).norm(dim=-1) - self.norm_bound
                 mean = mean + self.norm_penalty * beyond.clamp(min=0).mean()
@@ -135,14 +137,13 @@ class PreferenceModel(Population):
             undecayed=(logits, log_nu),
         )
 
-    def _losses(self, rows: Answers, score: Score, weights: Tensor, log_nu: Tensor) -> Tensor:
-        margin = score.margin(*rows.features, weights, rows.prompt_features)
+    def _losses(self, margin: Tensor, probability: Tensor, log_nu: Tensor) -> Tensor:
         losses: Tensor
         if self.loss == "davidson":
-            losses = _three(margin, rows.probability, log_nu)
+            losses = _three(margin, probability, log_nu)
         else:
             of = LOSSES[self.loss]
-            losses = expected(of(margin), of(-margin), rows.probability)
+            losses = expected(of(margin), of(-margin), probability)
         return losses
 
     def _said(self, margins: Array, probability: Array) -> Array:
@@ -162,7 +163,8 @@ class PreferenceModel(Population):
         total = 0.0
         for at in torch.arange(len(answers)).split(65536):
             rows = answers.take(at)
-            total += float((rows.weight * self._losses(rows, score, weights[rows.person], log_nu)).sum())
+            margin = score.margin(*rows.features, weights[rows.person], rows.prompt_features)
+            total += float((rows.weight * self._losses(margin, rows.probability, log_nu)).sum())
         return total / float(answers.weight.sum())
 
     def localise(
@@ -214,7 +216,8 @@ class PreferenceModel(Population):
         optimizer = torch.optim.Adam([logits], lr=0.05)
         for _ in range(200):
             logs = torch.log_softmax(logits, -1)
-            losses = self._losses(answers, self.scorer, logs.exp()[answers.person], log_nu)
+            margin = self.scorer.margin(*answers.features, logs.exp()[answers.person], answers.prompt_features)
+            losses = self._losses(margin, answers.probability, log_nu)
             optimizer.zero_grad(set_to_none=True)
             ((answers.weight * losses).sum() - (prior * logs).sum()).backward()
             optimizer.step()

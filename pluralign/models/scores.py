@@ -5,6 +5,7 @@ A taste is a weight vector over K prototypes. Every score here is `nearness(embe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import log
 from typing import Any, Literal
 
@@ -51,6 +52,10 @@ class Score(nn.Module):
         wish = self.wish(weights, prompts)
         # Each side by itself: to put them into one array would cost as much as a narrow projection.
         return self.nearness(self.embed(left), wish) - self.nearness(self.embed(right), wish)
+
+    def penalty(self, left: Tensor, right: Tensor) -> Tensor:
+        """What is added to the mean loss of these pairs [n, D], a scalar; nothing."""
+        return torch.zeros(())
 
     def prototypes(self, left: Tensor, right: Tensor, prompts: Tensor | None = None) -> Tensor:
         """Margins [..., K] for a person of each prototype's taste alone."""
@@ -183,7 +188,11 @@ class TwoTower(Score):
 class LowRank(Score):
     """LoRe: a reward linear in the features, r = <phi(x, y), sum_k w_k v_k>.
 
-    features: D. groups: K directions. Bose et al. 2025.
+    features: D. groups: K directions. pull: times sum_k ||v_k - reference||^2 is added to the mean loss, nats.
+    reference: [D], the reward that directions start from and are pulled to, of a reward model made before, say; zeros
+    where None, about which they start at random. With a large pull everybody has the reference.
+
+    Bose et al. 2025. Raises `OptionError`.
 
     >>> LowRank(2, 3)(torch.zeros(4, 2), torch.full((4, 3), 1 / 3)).tolist()
     [0.0, 0.0, 0.0, 0.0]
@@ -191,16 +200,30 @@ class LowRank(Score):
 
     linear = True
 
-    def __init__(self, features: int, groups: int) -> None:
+    def __init__(
+        self, features: int, groups: int, *, pull: float = 0.0, reference: Sequence[float] | None = None
+    ) -> None:
         super().__init__()
-        self.settings = {"features": features, "groups": groups}
-        self.groups, self.projector = groups, nn.Identity()
+        known = None if reference is None else [float(v) for v in reference]
+        if pull < 0 or (known is not None and len(known) != features):
+            raise OptionError(f"pull is 0 or more, and reference has a number for each of the {features} features")
+        self.settings = {"features": features, "groups": groups, "pull": pull, "reference": known}
+        self.groups, self.projector, self.pull = groups, nn.Identity(), pull
+        self.reference = None if known is None else torch.tensor(known)
         self.directions = nn.Parameter(torch.empty(groups, features))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Begin again: random directions, scores of features of unit size about one."""
+        """Begin again: random directions, scores of features of unit size about one; about the reference, if any."""
         self.directions.data = torch.randn_like(self.directions) / self.directions.shape[1] ** 0.5
+        if self.reference is not None:
+            self.directions.data += self.reference
+
+    def penalty(self, left: Tensor, right: Tensor) -> Tensor:
+        """The pull to the reference."""
+        if not self.pull:
+            return super().penalty(left, right)
+        return self.pull * (self.directions - (0.0 if self.reference is None else self.reference)).square().sum()
 
     def wish(self, weights: Tensor, prompts: Tensor | None) -> Tensor:
         """A mixture of directions."""

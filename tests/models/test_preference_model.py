@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from pluralign.errors import FeedbackError, OptionError
 from pluralign.models import Answers, IdealPoint, LowRank, PreferenceModel, Score, TwoTower
+from pluralign.models.ridge_logistic import ridge_logistic
 from tests.models.worlds import IdealPoints
 
 MIXINGS = ("Pw", "f(P)w", "f(Pw)", "|f(P)|w")
@@ -206,3 +207,44 @@ def test_prompts_missing_where_read_and_unknown_options_are_said(tmp_path: Path)
         Answers.of([[0.0]] * 2, [[np.nan], [0]], [1, 1])
     with pytest.raises(FeedbackError, match="2 left sides and 1 of probability"):
         Answers.of([[0.0]] * 2, [[1.0]] * 2, [1])
+
+
+def test_lore_pulled_to_a_reference_is_ridge_regression_about_it_and_in_the_end_the_reference() -> None:
+    random = np.random.default_rng(0)
+    theta, x = np.array([1.0, -2.0, 0.5]), random.normal(size=(80, 3))
+    won = random.random(80) < 1 / (1 + np.exp(-x @ theta))
+    answers = Answers.of(x, 0 * x, won.astype(float), ["ada"] * 40 + ["ben"] * 40)
+    reference = [0.5, -1.0, 3.0]
+    options: dict[str, Any] = {"epochs": 400, "batch": 80, "lr": 0.1}
+    one = PreferenceModel(LowRank(3, 1, pull=0.05, reference=reference), **options).fit(answers)
+    ridge = ridge_logistic(x, won.astype(float), np.ones(80), 2 * 80 * 0.05, centre=np.array(reference))
+    assert one.export().of(torch.eye(3)).numpy() == pytest.approx(ridge, abs=1e-4)
+    far = PreferenceModel(LowRank(3, 2, pull=1e4, reference=reference), **options).fit(answers)
+    for person in ("ada", "ben"):
+        assert far.export(person).of(torch.eye(3)).numpy() == pytest.approx(reference, abs=1e-3)
+    # A pull to nothing shrinks, and it is not part of the loss that is told.
+    small = PreferenceModel(LowRank(3, 1, pull=10.0), **options).fit(answers)
+    assert float(small.scorer.directions.abs().max()) < 0.1  # type: ignore[operator]
+    assert small.loss_ == pytest.approx(small.log_loss(answers), abs=1e-6)
+    with pytest.raises(OptionError, match="a number for each of the 3 features"):
+        LowRank(3, 1, reference=[1.0])
+
+
+def test_few_people_of_few_answers_gain_by_the_pull_to_a_good_reference() -> None:
+    random = np.random.default_rng(0)
+    theta = random.normal(size=12)
+    own = theta + 0.5 * random.normal(size=(20, 12))
+
+    def answers(each: int) -> Answers:
+        person = np.repeat(np.arange(20), each)
+        left, right = random.normal(size=(2, len(person), 12))
+        won = random.random(len(person)) < 1 / (1 + np.exp(-((left - right) * own[person]).sum(1)))
+        return Answers.of(left, right, won.astype(float), person)
+
+    train, test = answers(8), answers(200)
+    free, pulled = (
+        PreferenceModel(LowRank(12, 3, pull=pull, reference=theta), epochs=100, batch=160, lr=0.05).fit(train)
+        for pull in (0.0, 0.01)
+    )
+    assert pulled.log_loss(test) < free.log_loss(test) - 0.1
+    assert pulled.accuracy(test) > free.accuracy(test) + 0.03
