@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pluralign.errors import OptionError
+from pluralign.likelihoods import logistic
 from pluralign.models.answers import Answers
 from pluralign.models.population import Population
 from pluralign.models.reading import Reader, contexts, meta_train
@@ -76,6 +77,11 @@ class Amortised(Population):
         read: [U, hidden], off `answers` [U, 1] pairs.
         """
 
+    def _loss(self, margin: Tensor) -> Tensor:
+        """What a margin costs in training, preferred side first, [...]."""
+        cost: Tensor = logistic(margin)
+        return cost
+
     @abstractmethod
     def _told(self, answers: Answers) -> Array:
         """[U, K]: everybody's weights, read off their answers."""
@@ -89,9 +95,8 @@ class Amortised(Population):
             def read(what: Tensor, often: Tensor) -> tuple[Tensor, Tensor]:
                 return self._drawn(score, what, often)
 
-            meta_train(
-                *(answers, score, read, score.reader), steps=self.steps, people=self.people, most=self.most, lr=self.lr
-            )
+            sizes = {"steps": self.steps, "people": self.people, "most": self.most}
+            meta_train(answers, score, read, score.reader, of=self._loss, lr=self.lr, **sizes)
         self.scorer = score.requires_grad_(False)
         return self._keep(answers, self._told(answers))
 

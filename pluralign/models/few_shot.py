@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import logit
 from torch import Tensor, nn
 
+from pluralign.errors import OptionError
+from pluralign.likelihoods import squared
 from pluralign.models.amortised import Amortised, ReadingScore
 from pluralign.models.answers import Answers
 from pluralign.models.localise import Localised
@@ -50,11 +53,12 @@ class FewShot(Amortised):
     """Meta-learning over people: a person's few answers are read as context, and their next ones foretold from them.
 
     FSPO's recipe on features: every step draws people, splits what they said into a context of 0 to `most` answers and
-    targets, and fits the whole network to the targets (logistic loss). At use nothing is searched: a new person's
-    answers are read once. The weights of a person are what was read, c. size (of c) and the other options: see
-    `Amortised`.
+    targets, and fits the whole network to the targets. At use nothing is searched: a new person's answers are read
+    once. The weights of a person are what was read, c. loss: "logistic", or "ipo", the paper's (z - 1)^2 of a margin z
+    in units of 1 / (2 beta), which without a reference policy is all that beta does; the chance of left is then
+    (1 + z) / 2, kept between 0.01 and 0.99. size (of c) and the other options: see `Amortised`.
 
-    As described by Singh et al. 2025. Raises `OptionError`.
+    As described by Singh et al. 2025; Azar et al. 2023 (IPO). Raises `OptionError`.
 
     >>> random = np.random.default_rng(0)
     >>> x, likes = random.normal(size=(400, 1)), np.repeat([1.0, -1.0] * 10, 20)
@@ -64,6 +68,26 @@ class FewShot(Amortised):
     """
 
     network: ClassVar[type[ReadingScore]] = InContext
+
+    def __init__(self, size: int = 8, *, loss: Literal["logistic", "ipo"] = "logistic", **options: Any) -> None:
+        super().__init__(size, **options)
+        if loss not in ("logistic", "ipo"):
+            raise OptionError(f"loss {loss!r} is not one of logistic, ipo")
+        self.loss = loss
+        self.settings |= {"loss": loss}
+
+    def _loss(self, margin: Tensor) -> Tensor:
+        return squared(margin) if self.loss == "ipo" else super()._loss(margin)
+
+    def _odds(self, margins: Array) -> Array:
+        """Log odds of left at these margins."""
+        return np.asarray(logit(((1 + margins) / 2).clip(0.01, 0.99))) if self.loss == "ipo" else margins
+
+    def _outcomes(self, margins: Array) -> Array:
+        return super()._outcomes(self._odds(margins))
+
+    def _said(self, margins: Array, probability: Array) -> Array:
+        return super()._said(self._odds(margins), probability)
 
     def _drawn(self, score: ReadingScore, read: Tensor, answers: Tensor) -> tuple[Tensor, Tensor]:
         assert isinstance(score, InContext)

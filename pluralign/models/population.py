@@ -242,7 +242,14 @@ class Population(Saved, ABC):
             left, right = answers.features
             each = self.scorer.prototypes(left, right, answers.prompt_features).double().numpy()
             return np.asarray(each @ support.T)
-        return np.stack([self.margins(answers, one) for one in support], axis=1)
+        weights, out = torch.as_tensor(support, dtype=torch.float32), []
+        for at in torch.arange(len(answers)).split(max(1, AT_ONCE // len(support))):
+            rows = answers.take(at)
+            sides = [each[:, None].expand(-1, len(weights), -1) for each in rows.features]
+            prompts = rows.prompt_features
+            asked = None if prompts is None else prompts[:, None].expand(-1, len(weights), -1)
+            out.append(self.scorer.margin(*sides, weights.expand(len(rows), -1, -1), asked))
+        return torch.cat(out).double().numpy() if out else np.zeros((0, len(support)))
 
     def export(self, weights: Any = None) -> Reward:
         """An ordinary reward: that of a person (a name), of weights [K], of a group (its number), or the mean."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pluralign.errors import FeedbackError
+from pluralign.likelihoods import expected, logistic
 from pluralign.models.answers import Answers
 from pluralign.models.descent import descend
 from pluralign.models.scores import Score
@@ -85,6 +86,7 @@ def meta_train(
     read: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
     reader: Reader,
     *,
+    of: Callable[[Tensor], Tensor] = logistic,
     steps: int,
     people: int,
     most: int,
@@ -94,7 +96,8 @@ def meta_train(
 
     Every step draws `people` people, of each a context of 0 to `most` answers, the same number for all, and as targets
     what is left, up to as many. read: what was read [U, hidden] and numbers of answers [U, 1] -> weights [U, K] and a
-    penalty [U] in nats. lr: of Adam, with a cosine to zero. The mean loss of the last tenth of the steps.
+    penalty [U] in nats. of: what a margin costs, preferred side first. lr: of Adam, with a cosine to zero. The mean
+    loss of the last tenth of the steps.
     """
     if int(answers.sizes.max()) < 2:
         raise FeedbackError("nobody answered twice, so that no answer foretells another; use another population")
@@ -115,7 +118,7 @@ def meta_train(
         weights, penalty = read(reader(*context.of(answers)), context.sizes)
         at, which = half.rows[target], target.nonzero()[:, 0]
         margin = score.margin(answers.items[answers.left[at]], answers.items[answers.right[at]], weights[which])
-        losses = nn.functional.softplus(margin) - answers.probability[at] * margin
+        losses: Tensor = expected(of(margin), of(-margin), answers.probability[at])
         count = answers.weight[at]
         mean = (count * losses).sum() / count.sum() + penalty.mean()
         kept.append(float(mean.detach()))

@@ -336,3 +336,19 @@ def test_readers_of_people_refuse_the_same_options(population: str) -> None:
         build(answers, population, 2, {"depth": 3})
     with pytest.raises(OptionError, match="beta is -1"):
         Variational(2, beta=-1)
+
+
+def test_fspo_with_ipo_foretells_shares_and_reads_contexts() -> None:
+    """Without people, and with answers that are at odds, IPO's best margin is 2 p - 1 in units of 1 / (2 beta)."""
+    said = np.tile([1.0, 1.0, 1.0, 0.0], 20)
+    answers = Answers.of(np.ones((80, 1)), np.zeros((80, 1)), said, np.repeat(np.arange(10), 8))
+    nobody = FewShot(0, loss="ipo", hidden=8, steps=150, lr=0.01).fit(answers)
+    assert nobody.margins(answers) == pytest.approx(0.5, abs=0.06)
+    three = nobody.predict_proba(answers, outcomes=True)
+    assert three[:, 0] == pytest.approx(0.75, abs=0.03)
+    assert nobody.log_loss(answers) == pytest.approx(-(0.75 * np.log(0.75) + 0.25 * np.log(0.25)), abs=0.01)
+    model = FewShot(2, loss="ipo", hidden=24, steps=200, lr=0.01, people=20).fit(types(40, 30, 0))
+    told, test = types(20, 8, 1, first=50), types(20, 60, 2, first=50)
+    assert model.accuracy(test, model.localise(told).weights) > 0.9
+    with pytest.raises(OptionError, match="'hinge' is not one of logistic, ipo"):
+        FewShot(2, loss="hinge")  # type: ignore[arg-type]
