@@ -245,10 +245,10 @@ class Population(Saved, ABC):
         weights, out = torch.as_tensor(support, dtype=torch.float32), []
         for at in torch.arange(len(answers)).split(max(1, AT_ONCE // len(support))):
             rows = answers.take(at)
-            sides = [each[:, None].expand(-1, len(weights), -1) for each in rows.features]
+            left, right = (each[:, None].expand(-1, len(weights), -1) for each in rows.features)
             prompts = rows.prompt_features
             asked = None if prompts is None else prompts[:, None].expand(-1, len(weights), -1)
-            out.append(self.scorer.margin(*sides, weights.expand(len(rows), -1, -1), asked))
+            out.append(self.scorer.margin(left, right, weights.expand(len(rows), -1, -1), asked))
         return torch.cat(out).double().numpy() if out else np.zeros((0, len(support)))
 
     def export(self, weights: Any = None) -> Reward:
