@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import dataclass
 from functools import cached_property
@@ -155,3 +156,8 @@ class Run:
             raise OptionError(f"{self.path} has no {name}; it is not a run, or it was stopped before its first step")
         values: dict[str, Any] = json.loads(path.read_text())
         return values
+
+
+def is_main() -> bool:
+    """Whether this is the process that writes."""
+    return int(os.environ.get("RANK", "0")) == 0
