@@ -9,7 +9,9 @@ import typer
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="The folder that align wrote, or that of a model which fit saved.")],
+    run: Annotated[
+        Path, typer.Argument(help="The folder of a run, of a saved model, or of a classifier with one label.")
+    ],
     data: Annotated[str | None, typer.Argument(help="Held-out feedback; the run's own when left out.")] = None,
     name: Annotated[
         str | None, typer.Option(help="Name of the evaluation within the run; heldout, or that of the file.")
@@ -25,8 +27,8 @@ def evaluate(
     max_new_tokens: Annotated[int, typer.Option(help="Length limit of drawn responses.")] = 128,
     seed: Annotated[int, typer.Option(help="Of samples and resampling.")] = 0,
 ) -> None:
-    """Held-out accuracy, calibration, displacement, KL and win rate of a run, with intervals; of a preference model
-    accuracy, calibration, reliance on length and place, the worst part and the human ceiling.
+    """Held-out accuracy, calibration, displacement, KL and win rate of a run, with intervals; of a reward, trained by
+    align or saved, accuracy by part, calibration, reliance on length and place, the worst part and the human ceiling.
 
     Example: pluralign evaluate runs/simpo heldout.jsonl --scorer mypackage.rewards:helpfulness
     """

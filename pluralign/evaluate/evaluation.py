@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from pluralign.errors import FeedbackError, OptionError
-from pluralign.evaluate.figures import Clusters, chance, spelled
+from pluralign.evaluate.figures import Array, Clusters, chance, spelled
 from pluralign.evaluate.measures import LAYOUT, REWARD, Pairs, idealised_accuracy
 from pluralign.evaluate.slices import sliced
 from pluralign.evaluate.thumbs import Thumbs
@@ -50,6 +50,19 @@ class Evaluation:
         lines += [f"{name}: {spelled(figure, sign='+')}, {chance(figure['p'])}" for name, figure in gaps.items()]
         for column, part in f.get("worst", {}).items():
             lines.append(f"lowest by {column}, {part['part']}: {spelled(part)}")
+        for told, side in (("longer", "the longer of two"), ("first", "the one shown first")):
+            if said := f.get(told):
+                lines.append(f"prefers {side}: reward {spelled(said['reward'])}, people {spelled(said['people'])}")
+        if known := f.get("calibration"):
+            t = known.get("temperature")
+            lines.append(f"calibration error: {spelled(known['ece'])}" + (f", temperature {t:.2f}" if t else ""))
+        if f.get("rewardbench"):
+            table = f["rewardbench"]["table"]
+            lines += [
+                f"RewardBench, {r['name']}: {spelled(r | {'value': r['accuracy']})}"
+                for r in table
+                if r["kind"] != "subset"
+            ]
         if f.get("ceiling"):
             lines.append(f"agreement of a person with the majority of the others: {spelled(f['ceiling']['others'])}")
         drawn = f.get("generations") or {}
@@ -69,10 +82,11 @@ def evaluate(
     max_new_tokens: int = 128,
     seed: int = 0,
 ) -> Evaluation:
-    """Measure a finished run, or a preference model, on held-out pairs or thumbs, and write the result into its folder.
+    """Measure a finished run, or a reward or preference model, on held-out pairs or thumbs, and write the result there.
 
-    run: a `Run` or its folder; or the folder of a model that `fit` saved, such a model, or a reward (prompt, responses
-    [n]) -> [n], which are measured by `pluralign.evaluate.rewards.evaluate_reward` on data that must be given.
+    run: a `Run` or its folder. One that trained a reward is measured by `pluralign.evaluate.rewards.evaluate_reward`,
+    as are, on data that must be given, a model of `pluralign.models` or the folder it was saved in, a folder with a
+    classifier of `transformers` that has one label, and any reward (prompt, responses [n]) -> [n].
 
     Thumbs have no pairs to rank; there accuracy is the AUC, the chance that a good response scores above a bad one.
 
@@ -87,16 +101,20 @@ def evaluate(
     from pluralign.evaluate.generation import compare_samples
     from pluralign.evaluate.scoring import score_rows
 
+    name = _name(data) if name is None else name
     model = _reward(run)
     if model is not None:
         from pluralign.evaluate.rewards import evaluate_reward
 
+        into = run.path if isinstance(run, Run) else Path(run) if isinstance(run, str | Path) else None
+        if scorer is not None:
+            raise OptionError("a reward writes no samples that a scorer could judge; leave the scorer out")
         if data is None:
-            raise FeedbackError("a preference model holds no rows out; give feedback that it was not fitted to")
-        into, called = Path(run) if isinstance(run, str | Path) else None, _name(data) if name is None else name
-        return evaluate_reward(model, data, name=called, out=into, cluster=cluster, slices=slices, seed=seed)
+            if into is None or not (into / "data.json").is_file():
+                raise FeedbackError("a fitted model holds no rows out; give feedback that it was not fitted to")
+            data = Run(into).heldout()
+        return evaluate_reward(model, data, name=name, out=into, cluster=cluster, slices=slices, seed=seed)
     run = run if isinstance(run, Run) else Run.open(run)
-    name = _name(data) if name is None else name
     feedback = run.heldout() if data is None else read(data)
     kind = _kind(feedback)
     everything = list(feedback)
@@ -129,7 +147,7 @@ def evaluate(
     }
     if isinstance(scored, Pairs):
         figures["idealised"] = idealised_accuracy(scored, scores.beta, scores.stated, seed) if scores.beta else {}
-        figures["pairs"] = _examples(rows, scored, list(prompts))
+        figures["pairs"] = _examples(rows, scored.reward[:, 0] - scored.reward[:, 1], list(prompts))
     else:
         figures["good"] = int(scored.good.sum())
     if samples:
@@ -154,12 +172,20 @@ def evaluate(
 
 
 def _reward(run: Any) -> Any:
-    """The preference model or reward that this is, None where it is a run."""
-    if isinstance(run, str | Path) and (Path(run) / "model.json").is_file():
-        from pluralign.models import PreferenceModel
+    """The model or reward that this is, None where it is a run of a policy."""
+    if not isinstance(run, str | Path | Run):
+        return run if hasattr(run, "margins") or callable(run) else None
+    at = run.path if isinstance(run, Run) else Path(run)
+    if (at / "model.json").is_file():
+        from pluralign.models import load
 
-        return PreferenceModel.load(run)
-    return run if hasattr(run, "margins") or (callable(run) and not isinstance(run, Run)) else None
+        return load(at)
+    is_run, about = (at / "data.json").is_file(), at / "config.json"
+    if (is_run and Run(at).is_reward) or (not is_run and about.is_file() and "ForSequence" in about.read_text()):
+        from pluralign.train.text_reward import TextReward
+
+        return TextReward.load(at)
+    return None
 
 
 def _name(data: Any) -> str:
@@ -253,8 +279,8 @@ def _codes(values: list[Any]) -> Clusters:
     return np.array([known.setdefault(f"={v}" if v is not None else f"#{i}", len(known)) for i, v in enumerate(values)])
 
 
-def _examples(rows: list[Judgement], pairs: Pairs, order: list[str]) -> list[dict[str, Any]]:
-    """Pairs of the prompts that samples are drawn for first."""
+def _examples(rows: list[Judgement], margins: Array, order: list[str]) -> list[dict[str, Any]]:
+    """Some pairs with their margins [N], those of the first prompts in this order first."""
     place = {key: i for i, key in enumerate(order)}
     seen: Counter[str] = Counter()
     found: list[dict[str, Any]] = []
@@ -266,8 +292,8 @@ def _examples(rows: list[Judgement], pairs: Pairs, order: list[str]) -> list[dic
             continue
         seen[key] += 1
         chosen, rejected = (plain(response.messages) for response in _ordered(rows[i]))
-        margin = float(pairs.reward[i, 0] - pairs.reward[i, 1])
-        found.append({"prompt": plain(rows[i].prompt), "chosen": chosen, "rejected": rejected, "margin": margin})
+        said = {"prompt": plain(rows[i].prompt), "chosen": chosen, "rejected": rejected}
+        found.append(said | {"margin": float(margins[i])})
     return found
 
 

@@ -224,7 +224,8 @@ def _ece(p: Array, right: Array, bins: int) -> float:
 def histogram(values: Array, bins: int = 24) -> dict[str, Any]:
     """Counts [bins] and edges [bins + 1] over the middle 99% of values; the tails are counted in the outermost bins."""
     low, high = np.quantile(values, [0.005, 0.995])
-    if low == high:
+    # Values that differ by rounding alone have no width to divide.
+    if high - low <= 1e-9 * max(1.0, abs(low), abs(high)):
         low, high = low - 0.5, high + 0.5
     counts, edges = np.histogram(np.clip(values, low, high), bins=bins, range=(low, high))
     return {"counts": counts.tolist(), "edges": edges.tolist()}

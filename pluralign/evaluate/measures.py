@@ -24,7 +24,7 @@ from pluralign.evaluate.slices import SIDES, longer_sides, quarters
 LAYOUT = 5
 """Of evaluation/NAME.json. Raised when names in it change, so that an old file is told from a damaged one."""
 
-REWARD, RATIO_MEAN = "implicit reward", "mean log-ratio"
+REWARD, OWN_REWARD, RATIO_MEAN = "implicit reward", "reward", "mean log-ratio"
 POLICY, POLICY_MEAN = "policy log-prob", "policy mean log-prob"
 REFERENCE, REFERENCE_MEAN = "reference log-prob", "reference mean log-prob"
 LONGER, SHORTER, FIRST = "longer wins", "shorter wins", "first shown wins"

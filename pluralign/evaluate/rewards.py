@@ -11,20 +11,24 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import torch
 from scipy.optimize import minimize_scalar
 
 from pluralign.errors import FeedbackError, OptionError
-from pluralign.evaluate.evaluation import Evaluation, _check, _codes, _first_shown, _ordered, _value
+from pluralign.evaluate.evaluation import Evaluation, _check, _codes, _examples, _first_shown, _ordered, _value
 from pluralign.evaluate.figures import Array, Clusters, calibration, difference, histogram, mean, preferred, share
 from pluralign.evaluate.measures import FIRST, LAYOUT, LONGER, SHORTER
+from pluralign.evaluate.measures import OWN_REWARD as REWARD
+from pluralign.evaluate.rewardbench import SECTIONS, rewardbench
 from pluralign.evaluate.slices import SIDES, longer_sides, quarters, sliced
 from pluralign.feedback import Feedback, Judgement, read
 from pluralign.feedback.convert import prompt_key
 from pluralign.feedback.record import plain
 from pluralign.feedback.storage import whole_file
+from pluralign.progress import bar
 from pluralign.train.data import sides
 
-REWARD, CROWD = "reward", "reward of the mean person"
+CROWD = "reward of the mean person"
 Reward = Callable[[str, Sequence[str]], Any]
 """(prompt, responses [n]) -> rewards [n]."""
 
@@ -64,6 +68,7 @@ class Margins:
         """Accuracy of every reward and of length and place alone, differences to the first reward, and its calibration.
 
         strict: equal rewards count as wrong (RewardBench). temperature: by which margins are divided to predict best.
+        longer, first: how often people, and the reward, prefer the longer of two, and the one that was shown first.
         """
         lead = np.sign(self.characters[:, 0] - self.characters[:, 1])
         known, first = np.ones(len(self), dtype=bool), next(iter(self.margins))
@@ -83,13 +88,12 @@ class Margins:
             },
             "margins": {**histogram(margin), "mean": mean(margin, clusters, seed).as_dict()},
             "calibration": {**calibration(margin, clusters, seed=seed), "temperature": temperature(margin)},
-            "longer": {},
         }
-        unlike = lead != 0
-        if unlike.any():
-            both = {"people": lead, "reward": lead * margin}
-            found["longer"] = {
-                name: share(preferred(values[unlike]), clusters[unlike]).as_dict() for name, values in both.items()
+        for name, side in (("longer", lead), ("first", self.shown)):
+            known = side != 0
+            both = {"people": side, "reward": side * margin} if known.any() else {}
+            found[name] = {
+                whose: share(preferred(values[known]), clusters[known]).as_dict() for whose, values in both.items()
             }
         return found
 
@@ -124,8 +128,10 @@ def evaluate_reward(
     """Measure a reward on held-out pairs, with intervals, paired tests, slices, the worst part and the human ceiling.
 
     reward: a population that `pluralign.fit` made, which judges every pair with its annotator's own weights (those of
-    the mean person are told beside it); or a function (prompt, responses [n]) -> [n]. against: others to compare with
-    on the same pairs, by name. out: folder to write evaluation/NAME.json to. cluster, slices: as of `evaluate`.
+    the mean person are told beside it); another model of `pluralign.models` with `features`; a `TextReward`, which
+    leaves out and counts the pairs that it cannot read; or a function (prompt, responses [n]) -> [n]. against: others
+    to compare with on the same pairs, by name. out: folder to write evaluation/NAME.json to. cluster, slices: as of
+    `evaluate`.
 
     Raises `OptionError` for a column that no row has, `FeedbackError` where no pair prefers one side.
 
@@ -141,18 +147,24 @@ def evaluate_reward(
         raise FeedbackError("no row prefers one of two responses; give pairs, rankings or ratings")
     for column in (cluster, *slices):
         _check(rows, column)
-    turned = np.array([1.0 if sides(j)[0] == 0 else -1.0 for j in rows])
     part = Feedback.from_judgements(rows, report=feedback.report, history=feedback.history)
     margins = _margins(reward, part)
     for label, other in (against or {}).items():
         margins |= {label: _margins(other, part)[REWARD]}
+    read_by_all = np.asarray(np.isfinite(np.stack(list(margins.values()))).all(axis=0))
+    if not read_by_all.any():
+        raise FeedbackError(f"none of the {len(rows):,} pairs can be read by this reward; give pairs of two texts")
+    rows = [j for j, kept in zip(rows, read_by_all, strict=True) if kept]
+    turned = np.array([1.0 if sides(j)[0] == 0 else -1.0 for j in rows])
+    margins = {label: values[read_by_all] for label, values in margins.items()}
     clusters = _codes([_value(j, cluster) for j in rows])
     characters = np.array([[float(len(plain(r.messages))) for r in _ordered(j)] for j in rows])
     shown = np.array([float(_first_shown(j)) for j in rows])
     scored = Margins({label: values * turned for label, values in margins.items()}, characters, shown, clusters)
     cluster_by = cluster if isinstance(cluster, str) else getattr(cluster, "__name__", "function")
     columns = ("prompt", "criterion", "context", "source", "annotator", *slices)
-    divided = sliced(scored, {c: [_value(j, c) for j in rows] for c in columns}, cluster_by, seed)
+    values_of = {c: [_value(j, c) for j in rows] for c in columns}
+    divided = sliced(scored, values_of, cluster_by, seed)
     figures: dict[str, Any] = {
         "layout": LAYOUT,
         "name": name,
@@ -160,17 +172,20 @@ def evaluate_reward(
         "n": len(scored),
         "clusters": len(np.unique(clusters)),
         "cluster_by": cluster_by,
-        "data": {"fingerprint": given.fingerprint, "used": len(rows), "rows": len(given)},
+        "data": {"fingerprint": given.fingerprint, "used": len(rows), "rows": len(given), **_lost(reward)},
         **scored.measure(seed),
         **divided,
         "worst": worst(divided["slices"]),
         "ceiling": ceiling(given, seed),
+        "pairs": _examples(rows, scored.margins[REWARD], _drawn(rows, seed)),
+        **_benched(scored.margins[REWARD], values_of),
     }
     path = Path(out or ".") / "evaluation" / f"{name}.json"
     if out is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path.with_suffix(".parquet")) as temporary:
-            pl.DataFrame({"cluster": clusters, **scored.margins}).write_parquet(temporary)
+            at = np.flatnonzero([_told(j) for j in feedback])[read_by_all]
+            pl.DataFrame({"row": at, "cluster": clusters, **scored.margins}).write_parquet(temporary)
         with whole_file(path) as temporary:
             text = json.dumps(figures, indent=1, ensure_ascii=False, allow_nan=False)
             temporary.write_text(text + "\n", encoding="utf-8")
@@ -187,13 +202,22 @@ def _told(j: Judgement) -> bool:
 
 
 def _margins(reward: Any, feedback: Feedback) -> dict[str, Array]:
-    """Of the first response over the second [n]."""
+    """Of the first response over the second [n], NaN for a pair that a reward of texts cannot read."""
+    from pluralign.train.text_reward import TextReward
+
+    if isinstance(reward, TextReward):
+        reward.model.to(torch.accelerator.current_accelerator(check_available=True) or "cpu")
+        with bar("scoring held-out pairs", len(feedback)) as step:
+            told, at = reward.margins(feedback, progress=step)
+        margins = np.full(len(feedback), np.nan)
+        margins[at] = told * np.array([1.0 if sides(j)[0] == 0 else -1.0 for j in feedback])[at]
+        return {REWARD: margins}
     if hasattr(reward, "margins"):
         answers = reward.read(feedback)
         if len(answers) != len(feedback):
             raise FeedbackError(f"the model reads {len(answers):,} of {len(feedback):,} pairs; give pairs of two texts")
         found = {REWARD: reward.margins(answers)}
-        if len(reward.people_) > 1:
+        if hasattr(reward, "weights_") and len(getattr(reward, "people_", ())) > 1:
             found[CROWD] = reward.margins(answers, reward.weights_.mean(0))
         return found
     if not callable(reward):
@@ -202,6 +226,30 @@ def _margins(reward: Any, feedback: Feedback) -> dict[str, Array]:
     if scores.shape != (len(feedback), 2) or not np.isfinite(scores).all():
         raise OptionError("the reward must give one finite number for each response")
     return {REWARD: scores[:, 0] - scores[:, 1]}
+
+
+def _lost(reward: Any) -> dict[str, Any]:
+    """Rows that a reward of texts could not read, and what of them it cut, by reason."""
+    from pluralign.train.text_reward import TextReward
+
+    if not isinstance(reward, TextReward):
+        return {"dropped": {}, "cut": {}}
+    return {"dropped": dict(reward.left_out), "cut": dict(reward.encoder.counts)}
+
+
+def _drawn(rows: Sequence[Judgement], seed: int) -> list[str]:
+    """The rows' prompts in a random order: the first ones of a file are often of one kind."""
+    return list(dict.fromkeys(prompt_key(rows[i]) for i in np.random.default_rng(seed).permutation(len(rows))))
+
+
+def _benched(margins: Array, columns: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+    """Sections and total of RewardBench where a column names its subsets."""
+    known = {name for of in SECTIONS.values() for name in of}
+    for values in columns.values():
+        if {str(v) for v in values} <= known:
+            bench = rewardbench(margins, np.zeros_like(margins), [str(v) for v in values])
+            return {"rewardbench": {"table": bench.table.to_dicts(), "missing": list(bench.missing)}}
+    return {}
 
 
 def _texts(j: Judgement) -> list[str]:

@@ -17,13 +17,13 @@ from pluralign.models.answers import Answers
 from pluralign.models.heads import Head
 from pluralign.models.reward import Reward
 from pluralign.models.ridge_logistic import design, ridge_logistic
-from pluralign.models.saving import Saved
+from pluralign.models.saving import Fitted
 
 Array = NDArray[np.float64]
 STRENGTHS = tuple(float(c) for c in np.logspace(-5, 5, 12))
 
 
-class Compositional(Saved):
+class Compositional(Fitted):
     """A logistic regression, without intercept, on differences of standardised features.
 
     names: of the features, helpfulness or coherence say, as a language model, a metric or an expert scored them.
@@ -59,8 +59,9 @@ class Compositional(Saved):
         self.names, self.penalty, self.folds, self.seed = names, penalty, folds, seed
         self.strengths = sorted(strengths)
 
-    def fit(self, answers: Answers) -> Compositional:
-        """Choose the strength of the penalty and fit the weights."""
+    def fit(self, answers: Any) -> Compositional:
+        """Choose the strength of the penalty and fit the weights, to `Answers` or, with `features`, any feedback."""
+        answers = self.read(answers)
         d = answers.items.shape[1]
         if self.names is not None and len(self.names) != d:
             raise OptionError(f"there are {d} features and {len(self.names)} names; give one for each")
@@ -102,12 +103,14 @@ class Compositional(Saved):
         found = minimize(loss, np.zeros(2 * d), jac=True, method="L-BFGS-B", bounds=[(0, None)] * (2 * d)).x
         return np.asarray(found[:d] - found[d:])
 
-    def margins(self, answers: Answers) -> Array:
+    def margins(self, answers: Any) -> Array:
         """[n]: reward of left less reward of right."""
+        answers = self.read(answers)
         return np.asarray(self._design(answers)[0] @ self.weights_)
 
-    def accuracy(self, answers: Answers) -> float:
+    def accuracy(self, answers: Any) -> float:
         """Share of answers whose preferred side has the higher reward; equal ones count one half, ties are left out."""
+        answers = self.read(answers)
         return _right(self.margins(answers), answers)
 
     def importance(self, answers: Answers, *, repeats: int = 5) -> Array:
@@ -136,7 +139,7 @@ class Compositional(Saved):
         head = Head(len(worth)).requires_grad_(False)
         head.directions[0, :-1] = torch.as_tensor(worth / self.scale_, dtype=torch.float32)
         head.directions[0, -1] = 0.0
-        return Reward(head, torch.ones(1))
+        return Reward(head, torch.ones(1), self.features)
 
 
 def _right(margins: ArrayLike, answers: Answers) -> float:

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from pluralign.errors import OptionError
 from pluralign.likelihoods import choice
-from pluralign.models.answers import Answers
 from pluralign.models.heads import Head
 from pluralign.models.judged import Judged
 from pluralign.models.reward_model import RewardModel, learnt, mean_loss
@@ -116,7 +115,7 @@ class MetaRewardModel(RewardModel):
         super().__init__(*given, **options)
         self.eta = eta
 
-    def fit(self, data: Judged | Answers, unlabelled: Tensor | None = None) -> MetaRewardModel:
+    def fit(self, data: Any, unlabelled: Tensor | None = None) -> MetaRewardModel:
         """Fit to judgements. unlabelled: [m, k, D], vectors of k responses of the policy to each of m prompts."""
         if unlabelled is None:
             raise OptionError("meta steps look at responses without labels; give unlabelled=[m, k, D], or RewardModel")

@@ -11,17 +11,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pluralign.errors import OptionError
-from pluralign.models.answers import Answers
 from pluralign.models.descent import descend
 from pluralign.models.judged import Judged
 from pluralign.models.reward_model import RewardModel, each_loss, learnt, mean_loss, rewards_of
-from pluralign.models.saving import Saved
+from pluralign.models.saving import Fitted
 from pluralign.models.scores import Score
 
 Array = NDArray[np.float64]
 
 
-class PeerReview(Saved):
+class PeerReview(Fitted):
     """Collaborative reward models. In every batch each hands the other the pairs of smallest loss, and no others.
 
     The share handed over falls from 1 to 1 - noise over the first `warm` part of training. noise: share of labels taken
@@ -45,10 +44,10 @@ class PeerReview(Saved):
         self.noise, self.warm, self.curriculum, self.seed = noise, warm, curriculum, seed
         self.models = [RewardModel(copy.deepcopy(score), seed=seed + i, **options) for i in range(2)]
 
-    def fit(self, data: Judged | Answers) -> PeerReview:
-        """Fit both to pairs."""
+    def fit(self, data: Any) -> PeerReview:
+        """Fit both to pairs: `Judged`, `Answers` or, with `features`, any feedback."""
         first = self.models[0]
-        judged = first.judged(data)
+        judged = first.judged(data if isinstance(data, Judged) else self.read(data))
         n = len(judged)
         kept = torch.zeros(2, n)
         with torch.random.fork_rng(devices=[]):
@@ -97,12 +96,14 @@ class PeerReview(Saved):
         self.kept_ = kept.sum(0).numpy()
         return self
 
-    def margins(self, answers: Answers) -> Array:
+    def margins(self, answers: Any) -> Array:
         """[n]: mean margin of both, left over right."""
+        answers = self.read(answers)
         return np.asarray(np.mean([model.margins(answers) for model in self.models], 0))
 
-    def accuracy(self, answers: Answers) -> float:
+    def accuracy(self, answers: Any) -> float:
         """Share of answers whose preferred side has the higher mean reward; ties are left out."""
+        answers = self.read(answers)
         said = answers.probability.double().numpy()
         told, sign = said != 0.5, np.sign(self.margins(answers)) * np.sign(said - 0.5)
         return float(np.average((sign[told] + 1) / 2, weights=answers.weight.numpy()[told]))

@@ -15,11 +15,10 @@ from scipy.sparse import csr_array
 from pluralign.errors import OptionError
 from pluralign.likelihoods import logistic, sigmoid
 from pluralign.models.answers import Answers
-from pluralign.models.features import Features
 from pluralign.models.localise import Localised
 from pluralign.models.questions import Question, gains
 from pluralign.models.reward import Reward
-from pluralign.models.saving import Saved
+from pluralign.models.saving import Fitted
 from pluralign.models.scores import Score
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ AT_ONCE = 65536
 """Answers in one array."""
 
 
-class Population(Saved, ABC):
+class Population(Fitted, ABC):
     """Whose preference it is: of every person a vector of K weights, which with the score says what they prefer.
 
     Every population has `fit`, `weights`, `localise`, `sample_people`, `export`, `next_question`, and the same
@@ -54,7 +53,6 @@ class Population(Saved, ABC):
     simplex: ClassVar[bool] = True
     """Whether weights are shares of groups, so that it makes sense to speak of group k."""
 
-    features: Features | None = None
     plurality_: Plurality | None = None
 
     @abstractmethod
@@ -102,14 +100,6 @@ class Population(Saved, ABC):
         place = {name: i for i, name in enumerate(self.people_)}
         mean = self._mean()
         return torch.stack([self._weights[place[name]] if name in place else mean for name in people])
-
-    def read(self, data: Any) -> Answers:
-        """Comparisons in any feedback, as this model's features say them."""
-        if isinstance(data, Answers):
-            return data
-        if self.features is None:
-            raise OptionError("this model was fitted to vectors; give Answers, or fit feedback by pluralign.fit")
-        return self.features.answers(data)
 
     @torch.no_grad()
     def margins(self, answers: Any, weights: Any = None) -> Array:

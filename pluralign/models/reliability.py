@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -64,8 +64,9 @@ class ReliableModel(RewardModel):
         super().__init__(score, epochs=epochs, batch=batch, lr=lr, weight_decay=weight_decay, seed=seed)
         self.kind, self.prior = kind, prior
 
-    def fit(self, answers: Answers) -> ReliableModel:  # type: ignore[override]
-        """Fit rewards and everybody's reliability."""
+    def fit(self, answers: Any) -> ReliableModel:
+        """Fit rewards and everybody's reliability, to `Answers` or, with `features`, any feedback."""
+        answers = self.read(answers)
         n, people = len(answers), len(answers.people)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
@@ -79,7 +80,8 @@ class ReliableModel(RewardModel):
                 left, right = rows.features
                 z = score.margin(left, right, torch.ones(len(at), 1), rows.prompt_features)
                 each = self._losses(z, rows, own, common)
-                return (count[at] * each).mean() + (own**2).sum() / (2 * self.prior**2 * n)
+                total: Tensor = (count[at] * each).mean() + (own**2).sum() / (2 * self.prior**2 * n)
+                return total
 
             trained = [*score.parameters(), own, *([common] if self.kind == "flip" else [])]
             descend(

@@ -12,15 +12,13 @@ from torch import Tensor
 
 from pluralign.errors import OptionError
 from pluralign.likelihoods import expected, logistic
-from pluralign.models.answers import Answers
 from pluralign.models.descent import descend
-from pluralign.models.features import Features
 from pluralign.models.heads import Head
 from pluralign.models.judged import Judged
 from pluralign.models.losses import find_loss
 from pluralign.models.pairs import PairScore
 from pluralign.models.reward import Reward
-from pluralign.models.saving import Saved
+from pluralign.models.saving import Fitted
 from pluralign.models.scores import Score
 from pluralign.models.ties import Ties
 from pluralign.objectives import Objective
@@ -28,13 +26,15 @@ from pluralign.objectives import Objective
 Array = NDArray[np.float64]
 
 
-class RewardModel(Saved):
+class RewardModel(Fitted):
     """A head on feature vectors, trained with a loss over the rewards of each judgement.
 
     score: a `Score`; of several groups, each judgement is about one of them, its `criterion`. loss: a name, an
     expression (`bradley_terry + 0.01*centring`, `ties(bradley_terry)`, `debiased(bradley_terry, flip_rate=0.2)`) or
     an `Objective`; see `pluralign.models.losses`. epochs, batch, lr, weight_decay: of Adam, whose step falls to zero
     along a cosine. warm: begin from the score as it is, where it is one that was fitted. options: of the loss.
+
+    Set `features` to a `Features` and `fit`, `margins` and the rest read feedback as well as `Answers`.
 
     After `fit`: `scorer` (fitted, frozen, as `loss` is where it learns), `loss_` (mean over the judgements).
 
@@ -66,10 +66,9 @@ class RewardModel(Saved):
         self.options = {} if isinstance(self.loss, Ties) else self.loss.checked(options)
         self.epochs, self.batch, self.lr, self.weight_decay = epochs, batch, lr, weight_decay
         self.warm, self.seed = warm, seed
-        self.features: Features | None = None
 
-    def fit(self, data: Judged | Answers) -> RewardModel:
-        """Fit the head to judgements."""
+    def fit(self, data: Any) -> RewardModel:
+        """Fit the head to judgements: `Judged`, `Answers` or, with `features`, any feedback."""
         judged = self.judged(data)
         if not len(judged):
             raise OptionError("there is no judgement to fit a reward model to")
@@ -92,9 +91,10 @@ class RewardModel(Saved):
         self.settle(score, of, judged)
         return self
 
-    def judged(self, data: Judged | Answers) -> Judged:
+    def judged(self, data: Any) -> Judged:
         """The judgements as the loss reads them: chances of 1/2 are ties where it knows ties."""
-        return Judged.of(data, ties=isinstance(self.loss, Ties) or "tie" in self.loss.uses)
+        known = data if isinstance(data, Judged) else self.read(data)
+        return Judged.of(known, ties=isinstance(self.loss, Ties) or "tie" in self.loss.uses)
 
     def begun(self) -> tuple[Score, Objective | Ties]:
         """Copies of score and loss to be trained, drawn anew but where `warm`."""
@@ -114,30 +114,33 @@ class RewardModel(Saved):
             self.loss_ = float(mean_loss(self.scorer, judged, self.loss, self.options, 1.0))
 
     @torch.no_grad()
-    def rewards(self, data: Judged | Answers) -> Array:
+    def rewards(self, data: Any) -> Array:
         """[n, K]: rewards of each judgement's responses, the preferred first; of pair scores, the margin and 0."""
-        return np.asarray(rewards_of(self.scorer, Judged.of(data)).double().numpy())
+        return np.asarray(rewards_of(self.scorer, self.judged(data)).double().numpy())
 
     @torch.no_grad()
-    def margins(self, answers: Answers) -> Array:
+    def margins(self, answers: Any) -> Array:
         """[n]: reward of left less reward of right."""
+        answers = self.read(answers)
         left, right = answers.features
         one = _tastes(self.scorer, len(answers), None)
         z = self.scorer.margin(left, right, one, answers.prompt_features)
         return np.asarray(z.double().numpy())
 
-    def accuracy(self, answers: Answers) -> float:
+    def accuracy(self, answers: Any) -> float:
         """Share of answers whose preferred side has the higher reward; equal ones count one half, ties are left out."""
+        answers = self.read(answers)
         said = answers.probability.double().numpy()
         told, sign = said != 0.5, np.sign(self.margins(answers)) * np.sign(said - 0.5)
         return float(np.average((sign[told] + 1) / 2, weights=answers.weight.numpy()[told]))
 
-    def predict_proba(self, answers: Answers, *, outcomes: bool = False) -> Array:
+    def predict_proba(self, answers: Any, *, outcomes: bool = False) -> Array:
         """[n]: the chance that left is preferred; with `outcomes` [n, 3] of left, a tie, and right.
 
         The chance of a tie is zero unless the loss knows ties. With `Ties("grounded")` there is a fourth outcome, that
         both are bad.
         """
+        answers = self.read(answers)
         sides = torch.stack([answers.left, answers.right], 1)
         sign = torch.tensor([1.0, -1.0]).expand(len(answers), 2)
         each = np.exp(self._log_outcomes(Judged(answers.items, sides, sign, {}, answers.prompts, answers.prompt)))
@@ -161,7 +164,7 @@ class RewardModel(Saved):
         # Terms that are the same for every outcome, such as centring, say nothing about which it is.
         return np.asarray(torch.log_softmax(-torch.stack(losses, 1), 1).numpy())
 
-    def log_loss(self, data: Judged | Answers) -> float:
+    def log_loss(self, data: Any) -> float:
         """Mean -log P of what was said, nats: under Bradley and Terry's model of the margins, or the loss's of ties."""
         judged = self.judged(data)
         each, labels = self._log_outcomes(judged), {name: v.double().numpy() for name, v in judged.labels.items()}

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from pluralign.errors import FeedbackError, OptionError, one_line
 from pluralign.feedback.storage import whole_file
+from pluralign.models.answers import Answers
 from pluralign.models.features import Features
 from pluralign.objectives import Objective
 
@@ -24,15 +25,25 @@ VERSION = 1
 ABOUT, NUMBERS = "model.json", "weights.safetensors"
 
 
-class Saved:
-    """A model that can be kept in a folder: all its attributes, so that what is loaded is the same to the last bit.
+class Fitted:
+    """What every fitted model can do: read feedback, and be kept in a folder, the same to the last bit.
 
-    Attributes are numbers, words, arrays, lists and dicts of these, models, the modules and losses of
-    `pluralign.models`, and `Features`.
+    All its attributes are kept: numbers, words, arrays, lists and dicts of these, models, the modules and losses of
+    `pluralign.models`, and `Features`. features: what reads feedback; None for a model that was given vectors.
     """
+
+    features: Features | None = None
 
     learnt: ClassVar[str] = "loss_"
     """An attribute that there is once it is fitted."""
+
+    def read(self, data: Any) -> Answers:
+        """Comparisons in any feedback, as this model's features say them."""
+        if isinstance(data, Answers):
+            return data
+        if self.features is None:
+            raise OptionError("this model was fitted to vectors; give Answers, or set model.features to what made them")
+        return self.features.answers(data)
 
     def save(self, folder: str | Path) -> Path:
         """Write to a folder that `load` reads. Raises `OptionError` if it is not fitted, or has parts of your own."""
@@ -61,7 +72,7 @@ class Saved:
 
 
 def load(folder: str | Path, encoder: Any = None, loss: Objective | None = None) -> Any:
-    """A saved model of any kind; see `Saved.load`."""
+    """A saved model of any kind; see `Fitted.load`."""
     at = Path(folder)
     if not (at / ABOUT).is_file():
         raise FeedbackError(f"{at}: holds no fitted model ({ABOUT} is not there); name a folder that one was saved in")
@@ -97,7 +108,7 @@ def _written(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
         case dict():
             pairs = enumerate(value.items())
             return {"$dict": [[_written(k, "", tensors), _written(v, f"{name}.{i}", tensors)] for i, (k, v) in pairs]}
-        case Saved():
+        case Fitted():
             kind = _public(type(value))
             if not hasattr(value, value.learnt):
                 raise OptionError(f"this {kind} is not fitted, so that there is nothing to save; fit it first")
@@ -153,7 +164,7 @@ class _Reading:
             case {"$dict": pairs}:
                 return {self.value(k): self.value(v) for k, v in pairs}
             case {"$model": kind, **attributes}:
-                model = object.__new__(self.public(kind, Saved))
+                model = object.__new__(self.public(kind, Fitted))
                 vars(model).update({name: self.value(each) for name, each in attributes.items()})
                 return model
             case {"$module": kind, "at": at, "settings": settings}:

@@ -12,12 +12,12 @@ from typing import Any
 
 from pluralign.errors import OptionError
 from pluralign.evaluate.figures import chance, spelled
-from pluralign.evaluate.measures import LAYOUT, REWARD
+from pluralign.evaluate.measures import LAYOUT
 from pluralign.feedback.storage import whole_file
 from pluralign.report.examples import side_by_side
 from pluralign.report.page import render
 from pluralign.report.tables import against_first, like_length, rankings, scale
-from pluralign.report.words import gains, rivals, side, verdict, warnings
+from pluralign.report.words import gains, lead, rivals, side, verdict, warnings
 from pluralign.train.run import Run
 
 CURVES = (
@@ -79,7 +79,6 @@ def report(*runs: Run | str | Path, out: str | Path | None = None, evaluation: s
         accuracy_scale=scale([row["figure"] for row in ranked], 0.5),
         difference_scale=scale([*gaps, *(row["figure"] for row in paired)], 0.0),
         paired=paired,
-        reward=REWARD,
         spelled=spelled,
         chance=chance,
         side=side,
@@ -117,7 +116,7 @@ def _described(run: Run, name: str, evaluation: str) -> dict[str, Any]:
         missing = f"No evaluation is called {evaluation}; there are: {', '.join(evaluations)} (--evaluation)."
     if figures is not None:
         # What single responses do not give, and what evaluate may leave out.
-        for part in ("generations", "calibration", "margins", "difficulty"):
+        for part in ("generations", "calibration", "margins", "difficulty", "displacement"):
             figures.setdefault(part, None)
         for part in ("idealised", "longer"):
             figures.setdefault(part, {})
@@ -129,6 +128,7 @@ def _described(run: Run, name: str, evaluation: str) -> dict[str, Any]:
         "metrics": metrics,
         "figures": figures,
         "rows": run.path / "evaluation" / f"{evaluation}.parquet",
+        "lead": lead(figures) if figures else "",
         "rivals": rivals(figures) if figures else {},
         "gains": gains(figures) if figures else {},
         "like": like_length(figures) if figures else None,

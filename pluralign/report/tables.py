@@ -10,10 +10,10 @@ from typing import Any
 import polars as pl
 
 from pluralign.evaluate.figures import auc_difference, difference, preferred
-from pluralign.evaluate.measures import POLICY, POLICY_MEAN, RATIO_MEAN, REWARD
+from pluralign.evaluate.measures import OWN_REWARD, POLICY, POLICY_MEAN, RATIO_MEAN, REWARD
 from pluralign.evaluate.slices import LIKE, SIDES
 
-OWN = (REWARD, RATIO_MEAN, POLICY, POLICY_MEAN)
+OWN = (REWARD, OWN_REWARD, RATIO_MEAN, POLICY, POLICY_MEAN)
 """Rankings that a run makes itself; the others are the same for all runs that share a reference and rows."""
 
 
@@ -21,7 +21,8 @@ def rankings(evaluated: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """`who`, `rule`, `figure` for every ranking; one that several runs share stands there once."""
     rows: list[dict[str, Any]] = []
     for run in evaluated:
-        rows += [{"who": run["name"], "rule": rule, "figure": run["figures"]["accuracy"][rule]} for rule in OWN]
+        known = run["figures"]["accuracy"]
+        rows += [{"who": run["name"], "rule": rule, "figure": known[rule]} for rule in OWN if rule in known]
     shared: list[dict[str, Any]] = []
     for run in evaluated:
         for rule, figure in run["figures"]["accuracy"].items():
@@ -64,6 +65,8 @@ def against_first(evaluated: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]
     for run in others:
         other = _scores(run["rows"])
         same = run["figures"]["data"]["fingerprint"] == first["figures"]["data"]["fingerprint"]
+        # Policies number rows as they were read, rewards the pairs that were made of them.
+        same &= (OWN_REWARD in run["figures"]["accuracy"]) == (OWN_REWARD in first["figures"]["accuracy"])
         if base is None or other is None or not same:
             continue
         both = base.join(other, on="row", how="inner", suffix="_other").sort("row")
@@ -78,10 +81,12 @@ def against_first(evaluated: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]
 
 
 def _scores(path: Path) -> pl.DataFrame | None:
-    # Of pairs the margin, of single responses the reward.
+    # Of pairs the margin, which evaluations of rewards hold as it is; of single responses the reward.
     if not path.is_file():
         return None
     rows = pl.read_parquet(path)
     if "good" in rows.columns:
         return rows.select("row", "cluster", "good", score="reward")
+    if OWN_REWARD in rows.columns:
+        return rows.select("row", "cluster", score=OWN_REWARD)
     return rows.select("row", "cluster", score=pl.col("reward_chosen") - pl.col("reward_rejected"))

@@ -6,33 +6,39 @@ from collections.abc import Mapping
 from typing import Any
 
 from pluralign.evaluate.figures import chance, spelled
-from pluralign.evaluate.measures import LONGER, REFERENCE, REFERENCE_MEAN, REWARD, SHORTER
+from pluralign.evaluate.measures import LONGER, OWN_REWARD, REFERENCE, REFERENCE_MEAN, REWARD, SHORTER
 
 Figures = Mapping[str, Any]
+
+
+def lead(figures: Figures) -> str:
+    """The ranking that the run is about: a policy's implicit reward, or a reward itself."""
+    return REWARD if REWARD in figures["accuracy"] else OWN_REWARD
 
 
 def rivals(figures: Figures) -> dict[str, str]:
     """The better of the reference's two rankings, and of the two that know nothing but length.
 
-    A claim should hold against the best that either can do. Of equals the first.
+    A claim should hold against the best that either can do. Of equals the first. A reward has no reference.
     """
     accuracy = figures["accuracy"]
 
     def best(*names: str) -> str:
         return max(names, key=lambda name: accuracy[name]["value"])
 
-    return {"reference": best(REFERENCE, REFERENCE_MEAN), "length": best(LONGER, SHORTER)}
+    known = {"reference": best(REFERENCE, REFERENCE_MEAN)} if REFERENCE in accuracy else {}
+    return known | {"length": best(LONGER, SHORTER)}
 
 
 def gains(figures: Figures) -> dict[str, Any]:
-    """Accuracy of the implicit reward minus that of its rivals, on the same pairs."""
-    return {name: figures["difference"][f"{REWARD} - {rival}"] for name, rival in rivals(figures).items()}
+    """Accuracy of the reward minus that of its rivals, on the same pairs."""
+    return {name: figures["difference"][f"{lead(figures)} - {rival}"] for name, rival in rivals(figures).items()}
 
 
 def verdict(figures: Figures) -> str:
     """Does it rank as people do, and is that more than the reference and more than length would give?"""
     accuracy, gain = figures["accuracy"], gains(figures)
-    ours, rival = accuracy[REWARD], rivals(figures)
+    ours, rival = accuracy[lead(figures)], rivals(figures)
     says = f"It ranks the preferred response first in {percent(ours)} of {ours['n']:,} held-out pairs"
     if figures["kind"] == "thumbs":
         says = (
@@ -42,8 +48,9 @@ def verdict(figures: Figures) -> str:
         says += ", which is not clear of chance."
     else:
         says += f", {'better' if above(ours, 0.5) else 'worse'} than chance."
-    says += f" The reference model's own likelihood does so in {percent(accuracy[rival['reference']])}: the run is "
-    says += f"{_compared(gain['reference'])} that, {_by(gain['reference'])}."
+    if "reference" in rival:
+        says += f" The reference model's own likelihood does so in {percent(accuracy[rival['reference']])}: the run is "
+        says += f"{_compared(gain['reference'])} that, {_by(gain['reference'])}."
     says += f" Always taking the longer response gives {percent(accuracy[LONGER])}"
     if rival["length"] == SHORTER:
         says += f", the shorter {percent(accuracy[SHORTER])}"
@@ -62,13 +69,14 @@ def warnings(figures: Figures) -> list[str]:
             f"Few clusters: {clusters:,} by {figures['cluster_by']}, so intervals are wide, and rough even so."
         )
     liked = "preferred" if figures["kind"] == "pairs" else "good"
-    moved, fell = figures["displacement"]["chosen"], figures["displacement"]["chosen_fell"]
-    if below(moved, 0) or above(fell, 0.5):
-        found.append(
-            f"Likelihood displacement: {percent(fell)} of {liked} responses became less likely; their log-prob "
-            f"moved by {spelled(moved, 1, '+')} nats on average over all."
-        )
-    if not above(gains(figures)["length"], 0) and above(figures["accuracy"][REWARD], 0.5):
+    if figures["displacement"]:
+        moved, fell = figures["displacement"]["chosen"], figures["displacement"]["chosen_fell"]
+        if below(moved, 0) or above(fell, 0.5):
+            found.append(
+                f"Likelihood displacement: {percent(fell)} of {liked} responses became less likely; their log-prob "
+                f"moved by {spelled(moved, 1, '+')} nats on average over all."
+            )
+    if not above(gains(figures)["length"], 0) and above(figures["accuracy"][lead(figures)], 0.5):
         liking = "long" if rivals(figures)["length"] == LONGER else "short"
         found.append(f"What it learnt is not shown to be more than a liking for {liking} responses.")
     ece = figures["calibration"]["ece"] if figures["kind"] == "pairs" else None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pluralign.errors import BadRow
+from pluralign.errors import BadRow, OptionError
 from pluralign.feedback import Feedback, read
 from pluralign.feedback.record import Message
 from pluralign.policy.batch import collate
@@ -25,18 +26,22 @@ Array = NDArray[np.float64]
 class TextReward:
     """Rewards of texts by a classifier of `transformers` with one label, such as `align(..., reward=True)` leaves.
 
-    max_length: of prompt and response in tokens; beginnings of prompts give way.
+    max_length: of prompt and response in tokens; beginnings of prompts give way. left_out: rows that `margins` could
+    not read, by reason; what was cut stands in `encoder.counts`.
     """
 
     def __init__(self, model: Any, tokenizer: Any, *, max_length: int | None = 1024) -> None:
         self.model, self.tokenizer = model.eval(), tokenizer
         self.encoder = Encoder(tokenizer, max_length=max_length)
+        self.left_out: Counter[str] = Counter()
 
     @classmethod
     def load(cls, source: str | Path | Run, *, max_length: int | None = None) -> TextReward:
         """From a run that trained a reward, a folder, or a hub name. Raises `OptionError` if it cannot be had."""
-        if isinstance(source, Run) or ((Path(source) / "config.json").is_file() and (Path(source) / "model").is_dir()):
+        if isinstance(source, Run) or (Path(source) / "data.json").is_file():
             run = source if isinstance(source, Run) else Run.open(source)
+            if not run.finished:
+                raise OptionError(f"{run.path} is not finished; continue it with align --resume")
             known = run.config["options"].get("max_length", 1024)
             return cls(*load_reward(str(run.path / "model")), max_length=known if max_length is None else max_length)
         return cls(*load_reward(str(source)), max_length=max_length or 1024)
@@ -48,7 +53,9 @@ class TextReward:
         # One at a time: equal responses are no error here.
         return np.concatenate([self._of([self.encoder.encode(asked, [each])]) for each in said])[:, 0]
 
-    def margins(self, data: Any, *, batch_size: int = 16) -> tuple[Array, NDArray[np.int64]]:
+    def margins(
+        self, data: Any, *, batch_size: int = 16, progress: Callable[[int], None] = lambda _: None
+    ) -> tuple[Array, NDArray[np.int64]]:
         """Of pairs in any feedback, the reward of the preferred response less that of the other, and their rows.
 
         Rows without two texts or a preference are left out.
@@ -59,14 +66,15 @@ class TextReward:
             try:
                 first = sides(j)[0]
                 rows.append((i, self.encoder.encode(j.prompt, [j.responses[k].messages for k in (first, 1 - first)])))
-            except BadRow:
-                continue
+            except BadRow as error:
+                self.left_out[error.reason] += 1
         order = sorted(range(len(rows)), key=lambda i: rows[i][1].length)
         found = np.zeros(len(rows))
         for start in range(0, len(order), batch_size):
             places = order[start : start + batch_size]
             both = self._of([rows[i][1] for i in places])
             found[places] = both[:, 0] - both[:, 1]
+            progress(min(start + batch_size, len(order)))
         return found, np.array([i for i, _ in rows], dtype=np.int64)
 
     @torch.no_grad()

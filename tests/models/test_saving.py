@@ -45,7 +45,7 @@ from pluralign.models import (
     load,
 )
 from pluralign.models.losses import reward
-from pluralign.models.saving import Saved
+from pluralign.models.saving import Fitted
 from pluralign.objectives import Objective, objective
 from tests.models.test_population import opposite
 
@@ -76,7 +76,7 @@ def public(of: type) -> list[type]:
 def test_every_class_that_is_fitted_is_tried() -> None:
     fitted = {each for each in public(object) if hasattr(each, "fit") and not getattr(each, "__abstractmethods__", ())}
     assert fitted == set(MADE)
-    assert set(public(Saved)) - {Population} == fitted
+    assert set(public(Fitted)) - {Population} == fitted
 
 
 @pytest.fixture(scope="module", params=list(MADE), ids=lambda kind: kind.__name__)
@@ -96,7 +96,7 @@ def same(ours: Any, theirs: Any) -> bool:
         return alike and type(ours) is type(theirs) and not any(p.requires_grad for p in theirs.parameters())
     if isinstance(ours, Objective):
         return ours.name == str(theirs.name)
-    if isinstance(ours, Saved):
+    if isinstance(ours, Fitted):
         return vars(ours).keys() == vars(theirs).keys() and all(same(v, vars(theirs)[k]) for k, v in vars(ours).items())
     if isinstance(ours, list | tuple):
         return type(ours) is type(theirs) and len(ours) == len(theirs) and all(map(same, ours, theirs))

@@ -11,7 +11,6 @@ import torch
 from tiny_models import FAMILIES, tiny, tokenizer
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from pluralign import evaluate
 from pluralign.errors import OptionError
 from pluralign.feedback import Feedback, Judgement
 from pluralign.feedback.record import Message, Response
@@ -77,7 +76,7 @@ def test_align_trains_a_reward_that_transformers_reads(tmp_path: Path, lora: int
     two = ours(PAIRS[0]["prompt"], [PAIRS[0]["chosen"], PAIRS[0]["rejected"]])
     assert two[0] - two[1] == pytest.approx(margins[0], abs=1e-5)
     with pytest.raises(OptionError, match="holds a reward model"):
-        evaluate(run)
+        run.load_model()
 
 
 def test_a_reward_is_learnt_and_a_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
