@@ -40,7 +40,7 @@ class RewardModel(Fitted):
 
     Raises `OptionError` and `FeedbackError`.
 
-    >>> from pluralign.models import Head
+    >>> from pluralign.models import Answers, Head
     >>> good = torch.linspace(-1, 1, 40)[:, None]
     >>> answers = Answers.of(good, -good, (good[:, 0] > 0).float())
     >>> RewardModel(Head(1), epochs=20, lr=0.1).fit(answers).accuracy(answers)
