@@ -37,8 +37,9 @@ def play(
     the natural gradient, so that tables move as if every response had a step size of its own. group: draws a prompt,
     every group of so many enumerated with its chance; left out, infinitely many. start: the policy to begin with,
     [P, R] (the reference by default). laws: by name, [P, R], those that are no snapshot's, such as `data`; `draws`
-    replaces the law that responses are drawn from. extra: further columns of the batch, for the policy of the round.
-    options: those of the learner. Raises `NoOptimum` where a fit finds no minimum.
+    replaces the law that responses are drawn from. extra: columns of the batch beside or in place of the world's, for
+    the policy of the round, asked for at every draw. options: those of the learner. Raises `NoOptimum` where a fit
+    finds no minimum.
 
     >>> from pluralign.lab.games import game
     >>> play("inpo", game(), rounds=2, tau=0.1, eta=0.5)[-1].round(3)
@@ -50,7 +51,7 @@ def play(
     kept: dict[str, Logits] = {"reference": table.reference, "previous": began}
     for name in {"policy"} | {name for stage in plan.stages for name in (stage.keep, stage.begin)}:
         kept.setdefault(name, began)
-    found, drawn = [table.policy(began)], list[Laws]()
+    found, drawn, columns = [table.policy(began)], list[Laws](), dict[str, Any]()
 
     def loss(theta: Logits, *, snapshots: Mapping[str, Logits], laws: list[Laws], columns: Any) -> torch.Tensor:
         batch = table.batch(theta, snapshots, laws, columns)
@@ -60,10 +61,10 @@ def play(
     with one_thread():
         for _ in range(rounds):
             before = {f"{name} before": value for name, value in kept.items()}
-            columns = {} if extra is None else dict(extra(found[-1]))
             for stage in plan.stages:
                 if stage.redraw:
                     drawn = [*(drawn if stage.replay else ()), table.laws(stage, kept)]
+                    columns = {} if extra is None else dict(extra(found[-1]))
                 now = partial(loss, snapshots=dict(kept), laws=drawn, columns=columns)
                 begin = kept[stage.begin]
                 if stage.one_step:

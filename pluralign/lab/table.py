@@ -115,17 +115,16 @@ class Table:
         frozen_tokens = {name: token_logp(world, value) for name, value in frozen.items()}
         plain: dict[str, Any] = {
             "logp": responses(world, log_p),
-            "reward": torch.tensor(world.reward),
             "length": torch.tensor(world.length),
             "sampled_logp": written,
             "kl": drift.sum(-1),
         }
         frozen_logp = {name: responses(world, value) for name, value in frozen.items()}
-        square = torch.tensor(world.preference)
         rest: dict[str, Any] = {
             key: torch.as_tensor(value) if isinstance(value, np.ndarray) else value for key, value in extra.items()
         }
-        plain |= {key: rest.pop(key) for key in ("reward",) if key in rest}
+        plain["reward"] = rest.pop("reward", torch.tensor(world.reward))
+        square = rest.pop("preference", torch.tensor(world.preference))
         if self.offline:
             rest["offline"] = population(dpo, world, theta, kept["reference"], (), {})
         if self.group is None:
