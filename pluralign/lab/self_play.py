@@ -16,6 +16,8 @@ from pluralign.lab.table import Laws, Logits, Table
 from pluralign.lab.worlds import Array, World
 from pluralign.online.learner import Learner
 from pluralign.online.learners import find
+from pluralign.online.rewards import Multipliers
+from pluralign.online.samples import SampleBatch
 
 
 def play(
@@ -38,8 +40,8 @@ def play(
     every group of so many enumerated with its chance; left out, infinitely many. start: the policy to begin with,
     [P, R] (the reference by default). laws: by name, [P, R], those that are no snapshot's, such as `data`; `draws`
     replaces the law that responses are drawn from. extra: columns of the batch beside or in place of the world's, for
-    the policy of the round, asked for at every draw. options: those of the learner. Raises `NoOptimum` where a fit
-    finds no minimum.
+    the policy of the round, asked for at every draw. Multipliers of `components` are learnt as the learner says,
+    unless they are among these. options: those of the learner. Raises `NoOptimum` where a fit finds no minimum.
 
     >>> from pluralign.lab.games import game
     >>> play("inpo", game(), rounds=2, tau=0.1, eta=0.5)[-1].round(3)
@@ -58,6 +60,7 @@ def play(
         mean: torch.Tensor = batch.mean(one(batch, **options))
         return mean
 
+    weights = _Weights(one, options)
     with one_thread():
         for _ in range(rounds):
             before = {f"{name} before": value for name, value in kept.items()}
@@ -65,15 +68,44 @@ def play(
                 if stage.redraw:
                     drawn = [*(drawn if stage.replay else ()), table.laws(stage, kept)]
                     columns = {} if extra is None else dict(extra(found[-1]))
-                now = partial(loss, snapshots=dict(kept), laws=drawn, columns=columns)
                 begin = kept[stage.begin]
+                own = columns | weights.columns(columns, drawn)
+                now = partial(loss, snapshots=dict(kept), laws=drawn, columns=own)
                 if stage.one_step:
                     kept[stage.keep] = table.step(now, begin, learning_rate, natural=natural)
                 else:
                     kept[stage.keep] = table.fit(now, begin, one.name)
+                weights.move(partial(table.batch, begin, kept, drawn, own))
             kept["previous"] = table.mixed(plan.deploy, kept | before)
             found.append(table.policy(kept["previous"]))
     return np.array(found)
+
+
+class _Weights:
+    """The multipliers of a learner that weighs several rewards, from stage to stage."""
+
+    def __init__(self, one: Learner, options: Mapping[str, Any]) -> None:
+        self.one, self.options = one, one.checked(options)
+        self.now: Multipliers | None = None
+
+    def columns(self, given: Mapping[str, Any], laws: list[Laws]) -> dict[str, Any]:
+        """Components on one scale and the multipliers of the stage to come; nothing where they are given."""
+        weighing = self.one.weighing
+        if weighing is None or (self.now is None and "multipliers" in given):
+            return {}
+        components = torch.as_tensor(given["components"]).double()
+        if self.now is None:
+            self.now = weighing.start(components.shape[2], **self.options)
+            if weighing.standardise(**self.options):
+                law = torch.stack([own for own, _ in laws]).mean(0)
+                self.now = self.now.standardised(components.flatten(0, 1).numpy(), law.flatten().numpy())
+        scaled = (components - torch.tensor(self.now.centre)) / torch.tensor(self.now.scale)
+        return {"components": scaled, "multipliers": torch.tensor(self.now.values)}
+
+    def move(self, batch: Callable[[], SampleBatch]) -> None:
+        """On to the stage after the one that learnt from this batch."""
+        if self.one.weighing is not None and self.now is not None:
+            self.now = self.one.weighing.after(self.now, batch().worth.detach().numpy(), **self.options)
 
 
 def pull(

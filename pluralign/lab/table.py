@@ -125,6 +125,7 @@ class Table:
         }
         plain["reward"] = rest.pop("reward", torch.tensor(world.reward))
         square = rest.pop("preference", torch.tensor(world.preference))
+        plain |= {key: rest.pop(key) for key in ("components",) if key in rest}
         if self.offline:
             rest["offline"] = population(dpo, world, theta, kept["reference"], (), {})
         if self.group is None:
@@ -150,7 +151,8 @@ class Table:
             chance = law[:, drawn[:, :-1]].prod(-1) * opponent[:, drawn[:, -1]]
             first = (torch.arange(own) < self.group).double().expand(chance.numel(), own)
             shares = {"law": first / self.group, "opponent": 1 - first}
-        rest = {k: v.repeat_interleave(len(drawn), 0) if hasattr(v, "ndim") and v.ndim else v for k, v in rest.items()}
+        of_prompts = {k: v for k, v in rest.items() if hasattr(v, "ndim") and v.ndim and k != "multipliers"}
+        rest |= {k: v.repeat_interleave(len(drawn), 0) for k, v in of_prompts.items()}
         return SampleBatch(
             **{name: rows(value) for name, value in plain.items()},
             preference=square[:, drawn[:, :, None], drawn[:, None, :]].flatten(0, 1),

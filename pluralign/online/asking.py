@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from pluralign.feedback import Feedback, Judgement, Response
 from pluralign.feedback.record import Message
 from pluralign.online.drawn import Drawn, Law, Prompt, Sample, hashed
-from pluralign.online.fitting import Group
+from pluralign.online.groups import Group
 from pluralign.online.judges import Recorded, Rewarding
 from pluralign.online.learner import Judge
 from pluralign.policy.encode import Encoded, Encoder
@@ -61,8 +62,8 @@ def ask(
     law: Sequence[float],
     opponent: Sequence[float],
     *,
-    judge: Recorded | None,
-    wants: Judge,
+    judges: Sequence[Recorded],
+    wants: AbstractSet[Judge],
     encoder: Encoder,
     label: str,
     seed: int,
@@ -71,42 +72,42 @@ def ask(
 ) -> Judged:
     """Have the judge say what the learner wants to know of every prompt's samples.
 
-    Where rewards are wanted and the judge only compares, a response's reward is how often it is preferred to the other
-    draws (Swamy et al. 2024). Equal texts are not asked about: neither can be preferred. greedy: the most probable
-    response to each prompt, to be rewarded too.
+    Where rewards are wanted and a judge only compares, a response's reward is how often it is preferred to the other
+    draws (Swamy et al. 2024). Equal texts are not asked about: neither can be preferred. Components are wanted of every
+    judge, all else of the one there is. greedy: the most probable response to each prompt, to be rewarded too.
     """
     found = Judged(law=list(law), opponent=list(opponent), laws=[s.law for s in drawn[0].samples] if drawn else [])
-    texts = [[s.text for s in d.samples] for d in drawn]
-    found.duplicates = _duplicates(texts)
-    compare = wants is Judge.PREFERENCE or (wants is Judge.REWARD and not _rewards(judge))
-    preference: Sequence[Array | None] = [None] * len(drawn)
-    reward: Sequence[Array | None] = [None] * len(drawn)
-    best: Sequence[float | None] = [None] * len(drawn)
-    if judge is not None and compare:
-        asked = _asked(law, opponent)
-        preference = _compared(found, judge, drawn, asked, label, seed)
-        if wants is Judge.REWARD:
-            reward = [_wins(p, np.asarray(opponent)) for p in preference if p is not None]
-    elif judge is not None and wants is Judge.REWARD:
-        reward = _rewarded(found, judge, drawn, label)
-        if greedy is not None:
-            best = judge.reward([d.prompt for d in drawn], list(greedy)).tolist()
-    if wants is Judge.NOTHING:
+    found.duplicates = _duplicates([[s.text for s in d.samples] for d in drawn])
+
+    def compared(judge: Recorded) -> list[Array]:
+        return _compared(found, judge, drawn, _asked(law, opponent), label, seed)
+
+    def rewarded(judge: Recorded, chances: Sequence[Array] | None = None) -> list[Array]:
+        if isinstance(judge.judge, Rewarding):
+            return _rewarded(found, judge, drawn, label)
+        return [_wins(own, np.asarray(opponent)) for own in chances or compared(judge)]
+
+    preference = compared(judges[0]) if Judge.PREFERENCE in wants else None
+    reward = rewarded(judges[0], preference) if Judge.REWARD in wants else None
+    components = None
+    if Judge.COMPONENTS in wants:
+        components = [np.stack(own, axis=1) for own in zip(*map(rewarded, judges), strict=True)]
+    best: Sequence[float] | None = None
+    if greedy is not None and isinstance(judges[0].judge, Rewarding):
+        best = judges[0].reward([d.prompt for d in drawn], list(greedy)).tolist()
+    if not wants:
         found.rows = [_row(d, d.samples, label, None) for d in drawn]
     for i, one in enumerate(drawn):
-        numbers = (reward[i], None if wants is Judge.REWARD else preference[i], best[i])
+        said = (reward, preference, best, components)
+        numbers: list[Any] = [None if each is None else each[i] for each in said]
         if any(n is not None and not np.isfinite(n).all() for n in numbers):
             found.lost["no answer"] += 1
             continue
         found.groups.append(_group(one, encoder, *numbers))
-        if (given := reward[i]) is not None:
+        if (given := numbers[0]) is not None:
             found.rewards += np.asarray(given).tolist()
         progress(i + 1)
     return found
-
-
-def _rewards(judge: Recorded | None) -> bool:
-    return judge is not None and isinstance(judge.judge, Rewarding)
 
 
 def _asked(law: Sequence[float], opponent: Sequence[float]) -> list[tuple[int, int]]:
@@ -199,7 +200,12 @@ def _row(
 
 
 def _group(
-    drawn: Drawn, encoder: Encoder, reward: Array | None, preference: Array | None, greedy: float | None
+    drawn: Drawn,
+    encoder: Encoder,
+    reward: Array | None,
+    preference: Array | None,
+    greedy: float | None,
+    components: Array | None,
 ) -> Group:
     ids = tuple(list(s.tokens) for s in drawn.samples)
     if all(ids):
@@ -216,10 +222,15 @@ def _group(
     return Group(
         encoded,
         tuple(np.asarray(logp, dtype=np.float32) for logp in logps) if told else None,
-        None if reward is None else np.asarray(reward, dtype=np.float32),
-        None if preference is None else np.asarray(preference, dtype=np.float32),
+        _single(reward),
+        _single(preference),
         greedy,
+        _single(components),
     )
+
+
+def _single(values: Array | None) -> NDArray[np.float32] | None:
+    return None if values is None else np.asarray(values, dtype=np.float32)
 
 
 def _duplicates(texts: Sequence[Sequence[str]]) -> float:

@@ -6,12 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 
 from pluralign.errors import OptionError
 from pluralign.feedback.record import Message, plain
-from pluralign.online.drawn import Drawn, Law, Prompt, Sample, Sampler, collect, hashed, prompt_key
+from pluralign.online.drawn import Drawn, Law, Prompt, Sample, Sampler, collect, hashed, prompt_key, walk
 from pluralign.online.folder import OnlineRun
 from pluralign.online.samples import Anchors
 from pluralign.online.settings import OnlineOptions
@@ -70,17 +69,6 @@ class Drawing:
 
 
 def asked_in(number: int, prompts: Sequence[Prompt], settings: OnlineOptions) -> list[Prompt]:
-    """The prompts of a round: the next ones of an endless walk through all, mixed anew each time.
-
-    >>> settings = OnlineOptions(model="lab:tiny", prompts_per_round=2)
-    >>> rounds = [asked_in(number, [("a",), ("b",), ("c",)], settings) for number in (1, 2, 3)]
-    >>> sorted(prompt for own in rounds for prompt in own)
-    [('a',), ('a',), ('b',), ('b',), ('c',), ('c',)]
-    """
+    """The prompts of a round, counted from 1: the next `prompts_per_round` ones."""
     size = min(settings.prompts_per_round or len(prompts), len(prompts))
-    start, found = (number - 1) * size, []
-    for place in range(start, start + size):
-        lap, step = divmod(place, len(prompts))
-        order = np.random.default_rng((settings.seed, lap)).permutation(len(prompts))
-        found.append(prompts[int(order[step])])
-    return found
+    return [prompts[i] for i in walk(len(prompts), (number - 1) * size, size, settings.seed)]

@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
+import numpy as np
+
 from pluralign.feedback.record import Message, plain
 from pluralign.online.journal import Journal
 
@@ -142,6 +144,18 @@ def seeds_of(prompts: Sequence[Prompt], seed: int) -> list[int]:
         found.append(hashed(seed, times[words], words))
         times[words] += 1
     return found
+
+
+def walk(count: int, start: int, size: int, seed: int) -> list[int]:
+    """Places start to start + size of an endless walk through `count` things, mixed anew each time round.
+
+    >>> steps = walk(3, 0, 2, seed=7) + walk(3, 2, 2, seed=7) + walk(3, 4, 2, seed=7)
+    >>> sorted(steps[:3]), sorted(steps[3:])
+    ([0, 1, 2], [0, 1, 2])
+    """
+    laps = range(start // count, (start + size - 1) // count + 1)
+    order = [i for lap in laps for i in np.random.default_rng((seed, lap)).permutation(count).tolist()]
+    return order[start % count : start % count + size]
 
 
 def hashed(*parts: object) -> int:

@@ -2,42 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from pluralign.errors import OptionError
+from pluralign.objectives import PolicyBatch
+from pluralign.online import offline
 from pluralign.online.forward import Numbers, numbers
+from pluralign.online.groups import Each, Group, by_model, column, scored, spread, tokens_of
 from pluralign.online.kl import adapted
 from pluralign.online.learner import Learner
+from pluralign.online.offline import Pairs
 from pluralign.online.samples import SampleBatch, SampleTokens
 from pluralign.online.student import Steps, Student, save
-from pluralign.policy.batch import TokenBatch, collate
-from pluralign.policy.encode import Encoded
-
-Array = NDArray[np.float32]
-Each = Sequence[Sequence[Array]]
-"""Numbers at response tokens: of each prompt, of each response, one a token."""
-
-
-@dataclass(frozen=True)
-class Group:
-    """One prompt and its K samples, as a learner is to see them.
-
-    logp: log-prob of each token under the law it was drawn from, where that is no plain snapshot. reward [K];
-    preference [K, K], one half where nothing was asked; greedy_reward: that of the most probable response.
-    """
-
-    encoded: Encoded
-    logp: tuple[Array, ...] | None = None
-    reward: Array | None = None
-    preference: Array | None = None
-    greedy_reward: float | None = None
+from pluralign.policy.batch import TokenBatch
+from pluralign.policy.logprobs import logprobs
+from pluralign.train.data import Row
 
 
 @dataclass
@@ -46,6 +31,7 @@ class Fit:
 
     snapshots: models by name. writer: the snapshot whose plain draws the samples are; None where groups carry their
     own log-probs. law, opponent: how often each of the K responses is drawn. offline: pairs beside the samples.
+    rewards: names of the judges that give one each, for learners that weigh several.
     """
 
     learner: Learner
@@ -56,6 +42,8 @@ class Fit:
     writer: str | None
     steps: Steps
     pad_id: int
+    offline: Pairs | None = None
+    rewards: Sequence[str] = ()
     frozen: dict[str, Each] = field(default_factory=dict)
     values: Each | None = None
 
@@ -74,8 +62,9 @@ class Fit:
         order = self.steps.order(len(self.groups))
         student.step = 0
         # Frozen numbers are those of the student as it came, so they are computed before a checkpoint moves it.
-        self.frozen = _by_model(self.snapshots, self._scored)
+        self.frozen = by_model(self.snapshots, self._scored)
         self.values = self._valued(student)
+        self._standardise(student)
         if checkpoint is not None and checkpoint.is_file():
             student.load(torch.load(checkpoint, weights_only=True))
         student.model.train()
@@ -87,6 +76,14 @@ class Fit:
             if checkpoint is not None and student.step % self.steps.save_steps == 0 and student.step < len(order):
                 save(checkpoint, student.state())
         student.model.eval()
+
+    def _standardise(self, student: Student) -> None:
+        """Bring the judges' rewards to one scale on the first samples of the run, where the learner asks for it."""
+        weighing, now = self.learner.weighing, student.multipliers
+        if weighing is None or now is None or student.taken or not weighing.standardise(**student.options):
+            return
+        rewards = np.concatenate([group.components for group in self.groups if group.components is not None])
+        student.multipliers = now.standardised(rewards, np.tile(self.law, len(rewards) // len(self.law)))
 
     def _step(self, student: Student, places: Sequence[int]) -> dict[str, Any]:
         student.optimizer.zero_grad()
@@ -123,6 +120,12 @@ class Fit:
                 )
         if batch.reward is not None:
             line["reward"] = _mean(batch.reward)
+        if (weighing := self.learner.weighing) is not None and (now := student.multipliers) is not None:
+            worth = np.asarray(batch.worth.double().cpu())
+            raw, used = worth * now.scale + now.centre, now.values
+            student.multipliers = weighing.after(now, worth, **student.options)
+            for name, reward, multiplier in zip(self.rewards, raw.tolist(), used.tolist(), strict=True):
+                line |= {f"reward/{name}": reward, f"multiplier/{name}": multiplier}
         return line
 
     def _backward(self, student: Student, places: Sequence[int]) -> tuple[torch.Tensor, SampleBatch]:
@@ -131,95 +134,117 @@ class Fit:
         The loss depends on the weights through the numbers of its tokens alone, so that its slopes in those are all
         that a second pass, part by part, needs (Gao et al. 2021).
         """
-        tokens = self._tokens(places, student.model.device)
-        parts = [places[i : i + self.steps.micro_batch] for i in range(0, len(places), self.steps.micro_batch)]
-        if len(parts) == 1:
-            found = self._numbers(student, tokens)
-            batch = self._batch(places, tokens, found)
-            loss = batch.mean(self.learner(batch, **student.options))
+        pairs = [] if self.offline is None else self.offline.of_step(student.taken, len(places))
+        parts, sides = self._parts(places), self._parts(pairs)
+        if len(parts) == 1 and len(sides) < 2:
+            logp = self._of_pairs(student.model, pairs) if pairs else None
+            loss, batch = self._loss(student, places, self._numbers(student, places), pairs, logp)
             loss.backward()
             return loss.detach(), batch
         with torch.no_grad():
-            each = [self._numbers(student, self._tokens(part, student.model.device)) for part in parts]
-        width = tokens.input_ids.shape[1]
+            each = [self._numbers(student, part) for part in parts]
+            beside = [self._of_pairs(student.model, side) for side in sides]
+        width = max(one.logp.shape[-1] for one in each)
         leaves = {
             name: torch.cat([_wide(getattr(one, name), width) for one in each]).requires_grad_()
             for name in ("logp", "value", "kl")
             if getattr(each[0], name) is not None
         }
-        batch = self._batch(places, tokens, Numbers(**leaves))
-        loss = batch.mean(self.learner(batch, **student.options))
-        slopes = dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values()), allow_unused=True), strict=True))
-        done = 0
-        for part in parts:
-            found = self._numbers(student, self._tokens(part, student.model.device))
-            rows = slice(done, done + len(part))
+        judged = torch.cat(beside).requires_grad_() if beside else None
+        loss, batch = self._loss(student, places, Numbers(**leaves), pairs, judged)
+        inputs = [*leaves.values(), *([] if judged is None else [judged])]
+        slopes = torch.autograd.grad(loss, inputs, allow_unused=True)
+        for at, part in enumerate(parts):
+            found = self._numbers(student, part)
+            rows = slice(at * self.steps.micro_batch, at * self.steps.micro_batch + len(part))
             terms = [
                 (_wide(getattr(found, name), width) * slope[rows]).sum()
-                for name, slope in slopes.items()
+                for name, slope in zip(leaves, slopes, strict=False)
                 if slope is not None
             ]
             torch.stack(terms).sum().backward()
-            done += len(part)
+        for at, side in enumerate(sides):
+            rows = slice(at * self.steps.micro_batch, at * self.steps.micro_batch + len(side))
+            (self._of_pairs(student.model, side) * slopes[-1][rows]).sum().backward()
         return loss.detach(), batch
 
-    def _numbers(self, student: Student, tokens: TokenBatch) -> Numbers:
-        needs = self.learner.needs(**student.options)
-        exact = bool(needs & {"kl", "tokens.kl"}) or student.options.get("kl") == "exact"
-        head = student.head
-        return numbers(student.model, tokens, head=head, reference=self.snapshots["reference"] if exact else None)
+    def _parts(self, all_: Sequence[Any]) -> list[Sequence[Any]]:
+        """As many at a time as there is memory for."""
+        return [all_[i : i + self.steps.micro_batch] for i in range(0, len(all_), self.steps.micro_batch)]
 
-    def _batch(self, places: Sequence[int], tokens: TokenBatch, found: Numbers) -> SampleBatch:
-        groups = [self.groups[i] for i in places]
-        mask = tokens.response_mask.view(*tokens.shape, -1).to(found.logp.dtype)
-        device = found.logp.device
+    def _loss(
+        self, student: Student, places: Sequence[int], found: Numbers, pairs: Sequence[Row], logp: torch.Tensor | None
+    ) -> tuple[torch.Tensor, SampleBatch]:
+        batch = self._batch(student, places, found)
+        if logp is not None:
+            batch = replace(batch, offline=self._beside(pairs, logp))
+        return batch.mean(self.learner(batch, **student.options)), batch
 
-        def spread(values: Each) -> torch.Tensor:
-            return _spread([values[i] for i in places], groups, tokens).to(device)
+    def _numbers(self, student: Student, places: Sequence[int]) -> Numbers:
+        exact = bool(self.learner.needs(**student.options) & {"kl", "tokens.kl"})
+        tokens = self._tokens(places, student.model.device)
+        reference = self.snapshots["reference"] if exact else None
+        return numbers(student.model, tokens, head=student.head, reference=reference)
 
-        def of(name: str) -> torch.Tensor | None:
-            rows = [getattr(group, name) for group in groups]
-            if any(row is None for row in rows):
-                return None
-            return torch.tensor(np.stack([np.asarray(row, dtype=np.float32) for row in rows]), device=device)
+    def _batch(self, student: Student, places: Sequence[int], found: Numbers) -> SampleBatch:
+        groups, device = [self.groups[i] for i in places], found.logp.device
+        tokens = self._tokens(places, device)
 
-        frozen = {name: spread(values) for name, values in self.frozen.items()}
+        def spread_out(values: Each) -> torch.Tensor:
+            return spread([values[i] for i in places], groups, tokens).to(device)
+
+        frozen = {name: spread_out(values) for name, values in self.frozen.items()}
         if self.writer is not None:
             written = frozen[self.writer]
         else:
-            written = spread([[] if group.logp is None else group.logp for group in self.groups])
-        looks = self.learner.tokens or any(n.startswith("tokens.") for n in self.learner.needs())
+            written = spread_out([[] if group.logp is None else group.logp for group in self.groups])
         own = None
-        if looks:
+        if self.learner.tokens or any(name.startswith("tokens.") for name in self.learner.needs(**student.options)):
             own = SampleTokens(
-                mask=mask,
+                mask=tokens.response_mask.view(*tokens.shape, -1).to(found.logp.dtype),
                 logp=found.logp,
                 sampled_logp=written,
                 value=found.value,
-                sampled_value=None if self.values is None else spread(self.values),
+                sampled_value=None if self.values is None else spread_out(self.values),
                 kl=found.kl,
                 snapshots=frozen,
             )
-        rows = len(groups)
+        components, multipliers = column(groups, "components", device), None
+        if student.multipliers is not None and components is not None:
+            centre, scale = torch.tensor(student.multipliers.centre), torch.tensor(student.multipliers.scale)
+            components = (components - centre.to(components)) / scale.to(components)
+            multipliers = torch.tensor(student.multipliers.values).to(components)
         return SampleBatch(
             logp=found.logp.sum(-1),
-            law=torch.tensor([list(self.law)] * rows, device=device),
-            opponent=torch.tensor([list(self.opponent)] * rows, device=device),
+            law=torch.tensor([list(self.law)] * len(groups), device=device),
+            opponent=torch.tensor([list(self.opponent)] * len(groups), device=device),
             sampled_logp=written.sum(-1),
             snapshots={name: values.sum(-1) for name, values in frozen.items()},
-            reward=of("reward"),
-            preference=of("preference"),
-            greedy_reward=of("greedy_reward"),
+            reward=column(groups, "reward", device),
+            preference=column(groups, "preference", device),
+            components=components,
+            multipliers=multipliers,
+            greedy_reward=column(groups, "greedy_reward", device),
             kl=None if found.kl is None else found.kl.sum(-1),
             length=tokens.length.to(found.logp.dtype),
             tokens=own,
         )
 
     def _tokens(self, places: Sequence[int], device: Any) -> TokenBatch:
-        return collate([self.groups[i].encoded for i in places], pad_id=self.pad_id).to(device)
+        return tokens_of([self.groups[i] for i in places], self.pad_id, device)
+
+    def _of_pairs(self, model: Any, rows: Sequence[Row]) -> torch.Tensor:
+        """Log-probs of both sides, [n, 2]."""
+        found: torch.Tensor = logprobs(model, offline.tokens(rows, self.pad_id, model.device)).logp
+        return found
+
+    def _beside(self, pairs: Sequence[Row], logp: torch.Tensor) -> PolicyBatch:
+        with torch.no_grad():
+            before = [self._of_pairs(self.snapshots["reference"], side) for side in self._parts(pairs)]
+        return offline.batch(pairs, logp, torch.cat(before))
 
     def _scored(self, model: Any) -> Each:
-        return list(self._over(model, lambda tokens: numbers(model, tokens).logp))
+        return self._of_groups(model, lambda tokens: numbers(model, tokens).logp)
 
     def _valued(self, student: Student) -> Each | None:
         head = student.head
@@ -231,44 +256,10 @@ class Fit:
             assert found is not None
             return found
 
-        return list(self._over(student.model, values))
+        return self._of_groups(student.model, values)
 
-    @torch.no_grad()
-    def _over(self, model: Any, of: Callable[[TokenBatch], torch.Tensor]) -> Iterator[tuple[Array, ...]]:
-        """Numbers at the response tokens of every group, in groups of `micro_batch`: always the same ones together."""
-        model.eval()
-        size = self.steps.micro_batch
-        for start in range(0, len(self.groups), size):
-            places = range(start, min(start + size, len(self.groups)))
-            tokens = self._tokens(places, model.device)
-            found = of(tokens).float().cpu().numpy()
-            for row, place in zip(found, places, strict=True):
-                yield tuple(row[k, begin:end] for k, (begin, end) in enumerate(_ends(self.groups[place].encoded)))
-
-
-def _by_model(snapshots: Mapping[str, Any], score: Callable[[Any], Each]) -> dict[str, Each]:
-    """Each model scored once, whatever names it goes by."""
-    done: dict[int, Each] = {}
-    for model in snapshots.values():
-        if id(model) not in done:
-            done[id(model)] = score(model)
-    return {name: done[id(model)] for name, model in snapshots.items()}
-
-
-def _ends(row: Encoded) -> list[tuple[int, int]]:
-    """Where each response begins and ends in its sequence."""
-    head = len(row.prompt_ids)
-    return [(head, head + len(ids)) for ids in row.response_ids]
-
-
-def _spread(values: Each, groups: Sequence[Group], tokens: TokenBatch) -> torch.Tensor:
-    """Numbers at response tokens in their places, [B, K, T], zero elsewhere."""
-    whole = np.zeros((*tokens.shape, tokens.input_ids.shape[1]), dtype=np.float32)
-    for i, (row, group) in enumerate(zip(values, groups, strict=True)):
-        for k, ((begin, end), each) in enumerate(zip(_ends(group.encoded), row, strict=True)):
-            whole[i, k, begin:end] = each
-    mask = tokens.response_mask.view(*tokens.shape, -1).cpu()
-    return torch.from_numpy(whole) * mask
+    def _of_groups(self, model: Any, of: Callable[[TokenBatch], torch.Tensor]) -> Each:
+        return list(scored(model, self.groups, self.steps.micro_batch, self.pad_id, of))
 
 
 def _wide(values: torch.Tensor, width: int) -> torch.Tensor:

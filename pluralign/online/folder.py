@@ -41,6 +41,10 @@ class OnlineRun(Run):
         """The folder of a round, counted from 1."""
         return self.path / f"round-{number}"
 
+    def answers_path(self, judge: str = "reward") -> Path:
+        """The file of a judge's answers; of several judges each has its own."""
+        return self.path / ("answers.jsonl" if judge == "reward" else f"answers-{judge}.jsonl")
+
     def feedback(self, number: int) -> Any:
         """What the judge said in a round, as `Feedback`."""
         from pluralign.feedback import read

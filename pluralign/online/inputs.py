@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,27 +17,44 @@ from pluralign.online.folder import OnlineRun
 from pluralign.online.judges import Judge
 from pluralign.online.learner import Learner
 from pluralign.online.settings import MAY_CHANGE
+from pluralign.online.several_judges import Panel
 from pluralign.train.options import read_config
 
-Watched: TypeAlias = Judge | str | None
+Given: TypeAlias = Judge | Mapping[str, Judge] | str | None
 
 
 @dataclass(frozen=True)
 class Judges:
-    """The judge in the loop, and those that only watch."""
+    """Who judges a run.
 
-    loop: Judge | None
+    loop: the judges in the loop by name; one alone is under the name of its kind, "reward". independent, gold: they
+    only watch. groups: judges of single groups of people, which only watch too.
+    """
+
+    loop: dict[str, Judge]
     independent: Judge | None
     gold: Judge | None
     groups: dict[str, Judge]
 
     @classmethod
-    def of(cls, loop: Watched, independent: Watched, gold: Watched | Mapping[str, Judge]) -> Judges:
-        """Each may be a judge, or module:name of one or of what makes one; gold also a mapping of groups to judges."""
-        truth = _found(gold) if isinstance(gold, str) else gold
-        if isinstance(truth, Mapping):
-            return cls(_found(loop), _found(independent), None, dict(truth))
-        return cls(_found(loop), _found(independent), truth, {})
+    def of(cls, loop: Given, independent: Given, gold: Given) -> Judges:
+        """Each may be a judge, or module:name of one or of what makes one; loop and gold also mappings of judges.
+
+        The judges of a mapping in the loop are watched as groups, where gold names no others.
+        """
+        asked, truth = _found(loop), _found(gold)
+        several = dict(asked) if isinstance(asked, Mapping) else {}
+        for name in several:
+            if not re.fullmatch(r"[\w][\w .-]*", name):
+                raise OptionError(f"a judge's answers are kept in a file of its name; give '{name}' a plain one")
+        groups = dict(truth) if isinstance(truth, Mapping) else several
+        single = {} if asked is None else {"reward": asked}
+        return cls(several or single, _found(independent), None if isinstance(truth, Mapping) else truth, groups)
+
+    @property
+    def proxy(self) -> Judge | None:
+        """The judges in the loop as one."""
+        return Panel(self.loop) if len(self.loop) > 1 else next(iter(self.loop.values()), None)
 
 
 def _found(judge: Any) -> Any:

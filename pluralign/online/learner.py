@@ -14,6 +14,7 @@ import pydantic
 from pluralign.errors import MissingInput
 from pluralign.likelihoods.numerics import Array
 from pluralign.objectives.objective import checked_options, option_model
+from pluralign.online.rewards import Multipliers
 from pluralign.online.samples import Anchors, SampleBatch
 
 REFERENCE: Anchors = {"reference": 1.0}
@@ -31,6 +32,8 @@ class Judge(StrEnum):
     """The chance that one response is preferred to another (`preference`)."""
     REWARD = "reward"
     """A number for each response (`reward`)."""
+    COMPONENTS = "components"
+    """Several numbers for each response, one of each judge (`components`)."""
     NOTHING = "nothing"
     """It labels its samples itself, or needs no label."""
 
@@ -72,12 +75,27 @@ GRADIENT = Plan((Stage(one_step=True),))
 """One gradient step on the policy's own draws, then new draws."""
 
 
+@dataclass(frozen=True)
+class Weighing:
+    """How a learner weighs the rewards of several judges: multipliers that move beside the policy.
+
+    start: (how many rewards, **options) -> `Multipliers`; raises `OptionError` where the options do not fit so many.
+    after: (multipliers, what a step's samples were worth by each reward, [M], **options) -> those of the next step.
+    standardise: (**options) -> whether rewards are brought to one scale on the first samples of a run.
+    """
+
+    start: Callable[..., Multipliers]
+    after: Callable[..., Multipliers]
+    standardise: Callable[..., bool] = lambda **_options: False
+
+
 class Learner:
     """A learner: a `SampleBatch` and options in, one loss a prompt out, shape [B]. Made by `@learner`.
 
     name, equation, doc: from the function. paper, arxiv: its source. judge: what it asks of the judge.
     group: the fewest draws a prompt that it can learn from. on_policy: whether it is wrong on draws of another law
     than its plan names. needs: further columns of the batch it cannot do without. tokens: whether it looks at tokens.
+    weighing: of the rewards of several judges, for those that learn from `components`.
     """
 
     def __init__(
@@ -92,6 +110,7 @@ class Learner:
         on_policy: bool,
         needs: Callable[..., set[str]],
         tokens: bool,
+        weighing: Weighing | None,
     ) -> None:
         functools.update_wrapper(self, function)
         self.function, self.paper, self.arxiv = function, paper, arxiv
@@ -99,13 +118,13 @@ class Learner:
         self.doc = inspect.getdoc(function) or ""
         self.equation = self.doc.partition("\n")[0]
         self.judge, self.group, self.on_policy, self.tokens = judge, group, on_policy, tokens
-        self._plan, self._needs = plan, needs
+        self._plan, self._needs, self.weighing = plan, needs, weighing
 
     def __call__(self, batch: SampleBatch, **options: Any) -> Array:
         """Losses of shape [B] with the learner's options. Raises `MissingInput` for what the batch lacks."""
         values = self.checked(options)
-        judged = {Judge.PREFERENCE: {"preference"}, Judge.REWARD: {"reward"}, Judge.NOTHING: set()}[self.judge]
-        for name in sorted(self._needs(**values) | judged | ({"tokens"} if self.tokens else set())):
+        needs = self._needs(**values) | ({"tokens"} if self.tokens else set())
+        for name in sorted(needs | {str(wanted) for wanted in self.wants(**values)}):
             place, _, part = name.rpartition(".")
             holder = getattr(batch, place) if place else batch
             if holder is None or getattr(holder, part) is None:
@@ -120,10 +139,9 @@ class Learner:
         """Columns of the batch it cannot do without, beside log-probs, snapshots and the judge's answers."""
         return self._needs(**self.checked(options))
 
-    def wants(self, **options: Any) -> Judge:
-        """What to ask the judge for with these options."""
-        needs = self.needs(**options)
-        return next((wanted for wanted in (Judge.PREFERENCE, Judge.REWARD) if wanted in needs), self.judge)
+    def wants(self, **options: Any) -> set[Judge]:
+        """What to ask of the judge with these options; nothing, for one that learns without."""
+        return {wanted for wanted in Judge if wanted in self.needs(**options) | {self.judge}} - {Judge.NOTHING}
 
     @functools.cached_property
     def options(self) -> type[pydantic.BaseModel]:
@@ -148,6 +166,7 @@ def learner(
     on_policy: bool = True,
     needs: set[str] | Callable[..., set[str]] = frozenset(),  # type: ignore[assignment]
     tokens: bool = False,
+    weighing: Weighing | None = None,
 ) -> Callable[[Callable[..., Array]], Learner]:
     """Make a learner of a function `(batch, *, option=default, ...) -> losses [B]`.
 
@@ -178,6 +197,7 @@ def learner(
             on_policy=on_policy,
             needs=needs_of,
             tokens=tokens,
+            weighing=weighing,
         )
 
     return wrap

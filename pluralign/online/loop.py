@@ -17,10 +17,11 @@ from pluralign.errors import OptionError
 from pluralign.online import records
 from pluralign.online.drawing import Drawing, SamplerOf
 from pluralign.online.folder import OnlineRun
-from pluralign.online.inputs import Judges, Prompts, Watched, options_of
-from pluralign.online.judges import Budget, Recorded
+from pluralign.online.inputs import Given, Judges, Prompts, options_of
+from pluralign.online.judges import Budget, Recorded, Rewarding
 from pluralign.online.judges import Judge as Asked
 from pluralign.online.learner import Judge, Learner
+from pluralign.online.offline import Pairs
 from pluralign.online.rounds import Rounds
 from pluralign.online.samplers import PolicySampler
 from pluralign.online.settings import OnlineOptions, resolve
@@ -35,10 +36,11 @@ def run(
     model: str | Path | None = None,
     learner: str | Learner | None = None,
     *,
-    judge: Asked | str | None = None,
+    judge: Given = None,
     output_dir: str | Path,
-    independent: Watched = None,
-    gold: Watched | Mapping[str, Asked] = None,
+    independent: Asked | str | None = None,
+    gold: Given = None,
+    offline: Any = None,
     sampler: SamplerOf | None = None,
     config: str | Path | Mapping[str, Any] | None = None,
     resume: bool = False,
@@ -46,18 +48,23 @@ def run(
 ) -> OnlineRun:
     """Train a model on its own samples and what a judge says of them, in rounds, and leave everything in `output_dir`.
 
-    prompts: texts, chats, `Feedback`, or anything `pluralign.read` takes, whose prompts are asked. model: a folder, a
-    hub name or `lab:tiny`. learner: a name from `pluralign.online.catalogue()`, an objective that learns from pairs, or
-    a `Learner`. judge: an object with `name` and `prob`, or `module:name`. independent, gold: judges that only watch;
-    gold may map groups of people to judges. sampler: in place of plain draws of the learner's law; see `SamplerOf`.
-    config: a YAML file or mapping of options. resume: go on with what is in the folder; nothing is drawn or asked
-    twice. options: those of `OnlineOptions` and the learner's.
+    prompts: texts, chats, `Feedback`, or anything `pluralign.read` takes, whose prompts are asked; those of `offline`
+    when left out. model: a folder, a hub name or `lab:tiny`. learner: a name from `pluralign.online.catalogue()`, an
+    objective of the catalogue, or a `Learner`. judge: an object with `name` and `prob`, or `module:name`; for learners
+    that weigh several rewards a mapping of names to judges. independent, gold: judges that only watch; gold may map
+    groups of people to judges. offline: pairs that were judged before, as prompts are given, for learners that learn
+    from them too. sampler: in place of plain draws of the learner's law; see `SamplerOf`. config: a YAML file or
+    mapping of options. resume: go on with what is in the folder; nothing is drawn or asked twice. options: those of
+    `OnlineOptions` and the learner's.
 
     Returns the `OnlineRun`. Raises `OptionError` and `FeedbackError` for what does not fit together, `BudgetSpent`
     when the judge may be asked no more (what is there stays, and a larger budget goes on from it).
     """
     folder = OnlineRun(Path(output_dir))
-    named = {"learner": learner, "judge": judge, "independent": independent, "gold": gold, "prompts": prompts}
+    named = {
+        "learner": learner, "judge": judge, "independent": independent, "gold": gold, "prompts": prompts,
+        "offline": offline,
+    }  # fmt: skip
     given = options_of(folder, named, model, config, resume, options)
     settings, goal, its = resolve(given, learner if isinstance(learner, Learner) else None)
     if (folder.path / "config.json").exists() and not resume:
@@ -67,18 +74,44 @@ def run(
         independent if independent is not None else settings.independent,
         gold if gold is not None else settings.gold,
     )
-    if beside := sorted(goal.needs(**its) & {"offline", "components", "multipliers"}):
-        raise OptionError(
-            f"{goal.name} needs {' and '.join(beside)} beside its samples, which only a loop of one's own can give it"
-        )
-    if goal.wants(**its) is not Judge.NOTHING and judges.loop is None:
-        raise OptionError(f"{goal.name} learns from what a judge says; give one")
-    asked = Prompts.of(prompts if prompts is not None else settings.prompts)
-    loop = _begun(folder, settings, goal, its, given, judges, asked, sampler or PolicySampler, resume)
+    beside = offline if offline is not None else settings.offline
+    _fit_together(goal, its, judges, beside)
+    source = prompts if prompts is not None else settings.prompts
+    asked = Prompts.of(source if source is not None else beside)
+    rounds = _begun(folder, settings, goal, its, given, judges, asked, beside, sampler or PolicySampler, resume)
     for number in range(1, settings.rounds + 1):
-        loop.round(number)
-    loop.finish()
+        rounds.round(number)
+    rounds.finish()
     return OnlineRun.open(folder.path)
+
+
+def _fit_together(learner: Learner, options: Mapping[str, Any], judges: Judges, offline: Any) -> None:
+    """Refuse what does not go together, before anything is drawn."""
+    wants, name = learner.wants(**options), learner.name
+    if wants and not judges.loop:
+        raise OptionError(f"{name} learns from what a judge says; give one (judge=, --judge module:name)")
+    if len(judges.loop) > 1 and Judge.COMPONENTS not in wants:
+        raise OptionError(
+            f"{name} asks one judge, and there are {len(judges.loop)}; make them one "
+            "(pluralign.online.several_judges), or take a learner that weighs several"
+        )
+    if learner.weighing is not None:
+        learner.weighing.start(len(judges.loop), **options)
+    rewarding = all(isinstance(judge, Rewarding) for judge in judges.loop.values())
+    if "greedy_reward" in learner.needs(**options) and not rewarding:
+        raise OptionError(
+            f"{name} compares with the reward of the most probable response, and the judge gives no rewards; "
+            "take rloo, whose baseline is the other draws"
+        )
+    if "offline" in learner.needs(**options) and offline is None:
+        raise OptionError(
+            f"{name} learns from pairs that were judged before, beside its samples; give some "
+            "(offline=, --offline FILE)"
+        )
+    if "offline" not in learner.needs(**options) and offline is not None:
+        raise OptionError(
+            f"{name} has no use for offline pairs; leave them out, or take hypo or vpo with side='offline'"
+        )
 
 
 def _begun(
@@ -89,34 +122,50 @@ def _begun(
     given: Mapping[str, Any],
     judges: Judges,
     asked: Prompts,
+    offline: Any,
     sampler_of: SamplerOf,
     resume: bool,
 ) -> Rounds:
     """A run that has its folder, its model and its prompts, and has done no round."""
     console = Console(stderr=True)
     model, tokenizer = first_model(folder, settings, asked, console)
-    walk = np.random.default_rng(settings.seed).permutation(len(asked.prompts)).tolist()
-    held = min(settings.monitor_prompts, max(len(walk) - 1, 0))
-    training = [asked.prompts[i] for i in sorted(walk[held:])]
-    watched = [asked.prompts[i] for i in sorted(walk[:held])]
-    if resume and folder.data["fingerprint"] != asked.fingerprint:
-        raise OptionError(f"{folder.path} cannot go on: the prompts are not those the run began with")
-    if resume and folder.reference["fingerprint"] != weights_fingerprint(model):
-        raise OptionError(f"{folder.path} cannot go on: the weights of {settings.model} are not those it began with")
-    judge = None
-    if judges.loop is not None:
-        path, budget = folder.path / "answers.jsonl", Budget(settings.budget)
-        judge = Recorded(judges.loop, path=path, budget=budget, attempts=settings.attempts)
+    encoder = Encoder(tokenizer)
+    pairs = None
+    if offline is not None:
+        pairs = Pairs.of(offline, encoder, size=settings.offline_minibatch or 0, seed=settings.seed)
+    order = np.random.default_rng(settings.seed).permutation(len(asked.prompts)).tolist()
+    held = min(settings.monitor_prompts, max(len(order) - 1, 0))
+    training = [asked.prompts[i] for i in sorted(order[held:])]
+    watched = [asked.prompts[i] for i in sorted(order[:held])]
+    if resume:
+        _same_as_before(folder, settings, asked, pairs, model)
+    budget = Budget(settings.budget)
+    recorded = {
+        name: Recorded(judge, path=folder.answers_path(name), budget=budget, attempts=settings.attempts)
+        for name, judge in judges.loop.items()
+    }
     names = ("reference", "previous", *(stage.keep for stage in learner.plan(**options).stages))
     snapshots = dict.fromkeys(names, model)
-    drawing = Drawing(folder, settings, tokenizer, Encoder(tokenizer), sampler_of, snapshots, asked.answers, console)
+    drawing = Drawing(folder, settings, tokenizer, encoder, sampler_of, snapshots, asked.answers, console)
     if not resume:
         records.begin(
-            folder, settings, learner, options, given, judge=None if judge is None else judge.name,
-            training=training, watching=watched, prompts=asked.fingerprint, weights=weights_fingerprint(model),
+            folder, settings, learner, options, given, judge=None if judges.proxy is None else judges.proxy.name,
+            training=training, watching=watched, prompts=asked.fingerprint, offline=pairs,
+            weights=weights_fingerprint(model),
         )  # fmt: skip
     watching = Watching(drawing, watched, judges)
-    return Rounds(settings, learner, options, training, judge, drawing, watching, snapshots)
+    return Rounds(settings, learner, options, training, recorded, drawing, watching, snapshots, pairs)
+
+
+def _same_as_before(
+    folder: OnlineRun, settings: OnlineOptions, asked: Prompts, pairs: Pairs | None, model: Any
+) -> None:
+    if folder.data["fingerprint"] != asked.fingerprint:
+        raise OptionError(f"{folder.path} cannot go on: the prompts are not those the run began with")
+    if pairs is not None and folder.data["offline"]["fingerprint"] != pairs.fingerprint:
+        raise OptionError(f"{folder.path} cannot go on: the offline pairs are not those the run began with")
+    if folder.reference["fingerprint"] != weights_fingerprint(model):
+        raise OptionError(f"{folder.path} cannot go on: the weights of {settings.model} are not those it began with")
 
 
 __all__ = ["run"]

@@ -152,7 +152,7 @@ def hacking(wins: Mapping[str, Sequence[Array]]) -> str | None:
     proxy = wins.get("proxy", ())
     for name in ("gold", "independent"):
         outside = wins.get(name, ())
-        if len(outside) < 2:
+        if len(outside) < 2 or not proxy:
             continue
         best = int(np.argmax([np.nanmean(won) for won in outside[:-1]]))
         up, down = _change(proxy, best), _change(outside, best)

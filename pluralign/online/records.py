@@ -12,6 +12,7 @@ from pluralign.online.asking import kept
 from pluralign.online.drawn import Prompt
 from pluralign.online.folder import OnlineRun
 from pluralign.online.learner import Learner
+from pluralign.online.offline import Pairs
 from pluralign.online.settings import OnlineOptions
 from pluralign.train.run import Run, versions
 
@@ -27,13 +28,16 @@ def begin(
     training: Sequence[Prompt],
     watching: Sequence[Prompt],
     prompts: str,
+    offline: Pairs | None,
     weights: str,
 ) -> None:
     """The files of a run that begins. prompts, weights: fingerprints of what it asks and of what it starts from."""
     made = settings.model.startswith("lab:")
     reference = {"name": settings.model, "path": "reference" if made else None, "fingerprint": weights}
     folder.write("reference.json", reference)
-    parts = {"train": _counts(len(training)), "eval": _counts(len(watching)) if watching else None}
+    parts: dict[str, Any] = {"train": _counts(len(training)), "eval": _counts(len(watching)) if watching else None}
+    if offline is not None:
+        parts["offline"] = {"fingerprint": offline.fingerprint, **offline.counts}
     folder.write("data.json", {"fingerprint": prompts, "split_by": "prompt", **parts})
     steps = settings.steps(settings.seed, epochs=options.get("epochs", 1))
     # Last, for it makes the folder a run that can go on.

@@ -5,8 +5,9 @@ Ensembles, conjunctions and exact compromises are in `pluralign.models` (`pessim
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from pluralign.errors import OptionError
 
 Array = NDArray[np.float64]
+Kind = Literal["at_least", "equal", "shares"]
 
 
 def overlong(length: ArrayLike, limit: float, *, cushion: float | None = None) -> Array:
@@ -58,28 +60,36 @@ def worst_first(weights: ArrayLike, values: ArrayLike, step: float) -> Array:
 
 @dataclass(frozen=True)
 class Multipliers:
-    """Lagrange multipliers of M rewards that shall reach their thresholds, learnt by gradient steps beside the policy.
+    """The weights of M rewards that are learnt by a step of their own after each of the policy's.
 
-    raw: before they are bounded, [M]. kind: at_least (multipliers in (0, 1)) or equal (in (-1, 1), so that a reward can
-    be pushed down too). velocity: of the momentum, [M]. Moskovitz et al. 2023.
+    raw: before they are bounded, [M]. kind: at_least (Lagrange multipliers in (0, 1)), equal (in (-1, 1), so that a
+    reward can be pushed down too), shares (not below 0, and sum to 1). velocity: of the momentum, [M]. centre, scale:
+    what brings the rewards to one scale, [M]. Moskovitz et al. 2023; shares: Chakraborty et al. 2024.
 
     >>> start = Multipliers.start(1, kind="at_least")
     >>> start.values.tolist(), bool(start.updated([0.2], thresholds=[1.0]).values > start.values)
     ([0.5], True)
+    >>> Multipliers.start(2, kind="shares").worst_first([1.0, 0.0], step=1.0).values.round(4).tolist()
+    [0.2689, 0.7311]
     """
 
     raw: Array
     velocity: Array
-    kind: Literal["at_least", "equal"] = "at_least"
+    kind: Kind
+    centre: Array
+    scale: Array
 
     @classmethod
-    def start(cls, count: int, *, kind: Literal["at_least", "equal"] = "at_least") -> Multipliers:
-        """Of `count` rewards, all at 0 before they are bounded."""
-        return cls(np.zeros(count), np.zeros(count), kind)
+    def start(cls, count: int, *, kind: Kind = "at_least") -> Multipliers:
+        """Of `count` rewards as they are, all at 0 before they are bounded."""
+        return cls(np.zeros(count), np.zeros(count), kind, np.zeros(count), np.ones(count))
 
     @property
     def values(self) -> Array:
         """The multipliers, [M]."""
+        if self.kind == "shares":
+            found = np.exp(self.raw - self.raw.max())
+            return np.asarray(found / found.sum())
         return np.asarray(1 / (1 + np.exp(-self.raw)) if self.kind == "at_least" else np.tanh(self.raw))
 
     def updated(
@@ -91,4 +101,25 @@ class Multipliers:
         gradient = (np.asarray(values, dtype=np.float64) - np.asarray(thresholds, dtype=np.float64)) * slope
         size = float(np.linalg.norm(gradient))
         velocity = momentum * self.velocity + gradient * min(1.0, clip / size if size else 1.0)
-        return Multipliers(self.raw - rate * velocity, velocity, self.kind)
+        return replace(self, raw=self.raw - rate * velocity, velocity=velocity)
+
+    def worst_first(self, values: ArrayLike, step: float) -> Multipliers:
+        """Shares after a policy that was worth `values` to each, [M]; see the function of this name."""
+        return replace(self, raw=np.log(np.maximum(worst_first(self.values, values, step), 1e-300)))
+
+    def standardised(self, rewards: ArrayLike, weight: ArrayLike) -> Multipliers:
+        """The same, for rewards brought to mean 0 and spread 1 on these: [N, M], counted by weight, [N]."""
+        r, w = np.asarray(rewards, dtype=np.float64), np.asarray(weight, dtype=np.float64)[:, None]
+        centre = (w * r).sum(0) / w.sum()
+        spread = np.sqrt((w * (r - centre) ** 2).sum(0) / w.sum())
+        return replace(self, centre=centre, scale=np.where(spread > 0, spread, 1.0))
+
+    @property
+    def state(self) -> dict[str, list[float]]:
+        """What moves, as plain numbers for a file; `with_state` takes it up."""
+        return {name: getattr(self, name).tolist() for name in ("raw", "velocity", "centre", "scale")}
+
+    def with_state(self, state: Mapping[str, list[float]]) -> Multipliers:
+        """These with what `state` gave."""
+        found: dict[str, Any] = {name: np.array(values) for name, values in state.items()}
+        return replace(self, **found)

@@ -22,6 +22,7 @@ from pluralign.online.fitting import Fit
 from pluralign.online.folder import OnlineRun
 from pluralign.online.judges import Recorded
 from pluralign.online.learner import Learner, Stage
+from pluralign.online.offline import Pairs
 from pluralign.online.settings import OnlineOptions
 from pluralign.online.snapshots import keep, mixed, take_up
 from pluralign.online.student import Student, save
@@ -43,10 +44,11 @@ class Rounds:
     learner: Learner
     options: dict[str, Any]
     training: list[Prompt]
-    judge: Recorded | None
+    judges: dict[str, Recorded]
     drawing: Drawing
     watching: Watching
     snapshots: dict[str, Any]
+    offline: Pairs | None = None
     states: dict[int, dict[str, Any]] = field(default_factory=dict)
 
     @property
@@ -92,8 +94,8 @@ class Rounds:
         save_model(run.path / "model", deployed, self.drawing.tokenizer)
         keep(run, names, self.snapshots, deployed, self.states)
         line |= self.watching.watch(number, deployed, self.snapshots["reference"])
-        if self.judge is not None:
-            line |= {"judge/asked": self.judge.asked, "judge/unanswered": self.judge.unanswered}
+        for name in ("asked", "unanswered") if self.judges else ():
+            line[f"judge/{name}"] = sum(getattr(judge, name) for judge in self.judges.values())
         self.snapshots["previous"] = deployed
         self.folder.forget_after(number - 1)
         self.folder.log({"step": number, "round": number, "split": "train", **line})
@@ -137,7 +139,7 @@ class Rounds:
         label = f"round {number} stage {place + 1}" if place else f"round {number}"
         with bar(f"{label}: asking the judge", None, self.drawing.console) as step:
             return ask(
-                drawn, law, opponent, judge=self.judge, wants=self.learner.wants(**self.options),
+                drawn, law, opponent, judges=list(self.judges.values()), wants=self.learner.wants(**self.options),
                 encoder=self.drawing.encoder, label=label,
                 seed=hashed(self.settings.seed, f"round-{number}", place), greedy=greedy, progress=step,
             )  # fmt: skip
@@ -145,7 +147,8 @@ class Rounds:
     def _learn(self, run: Run, number: int, place: int, stage: Stage, judged: Judged) -> dict[str, Any]:
         seed = hashed(self.settings.seed, number, place) % 2**31
         steps = self.settings.steps(seed, one_step=stage.one_step, epochs=self.options.get("epochs", 1))
-        student = Student.of(copy.deepcopy(self.snapshots[stage.begin]), self.learner, self.options, steps)
+        begin = copy.deepcopy(self.snapshots[stage.begin])
+        student = Student.of(begin, self.learner, self.options, steps, len(self.judges))
         if (state := self.states.get(place)) is not None:
             kept_on = state if self.settings.keep_optimizer else {**state, "optimizer": student.optimizer.state_dict()}
             student.load(kept_on)
@@ -158,7 +161,7 @@ class Rounds:
             records.forget_stage(run, place, done)
             fit = Fit(
                 self.learner, judged.groups, judged.law, judged.opponent, self.snapshots, plain_writer(judged.laws),
-                steps, self.drawing.tokenizer.pad_token_id,
+                steps, self.drawing.tokenizer.pad_token_id, self.offline, list(self.judges),
             )  # fmt: skip
             title = f"round {number}: learning"
             with bar(title, len(steps.order(len(judged.groups))), self.drawing.console) as step:
@@ -173,9 +176,13 @@ class Rounds:
         self.snapshots[stage.keep] = student.model
         self.states[place] = student.state(model=False)
         means = [m for m in run.metrics if m.get("stage") == place]
-        return {name: float(np.mean([m[name] for m in means])) for name in ("loss", "grad_norm") if means} | (
-            {"beta": student.options["beta"]} if self.settings.kl_target is not None else {}
-        )
+        found = {name: float(np.mean([m[name] for m in means])) for name in ("loss", "grad_norm") if means}
+        if self.settings.kl_target is not None:
+            found["beta"] = student.options["beta"]
+        if student.multipliers is not None:
+            weighed = [f"{what}/{name}" for what in ("reward", "multiplier") for name in self.judges]
+            found |= {name: means[-1][name] for name in weighed}
+        return found
 
     def _say(self, number: int, line: Mapping[str, Any]) -> None:
         names = ("loss", "kl", "proxy/win_rate", "independent/win_rate", "gold/win_rate", "worst_group/win_rate", "gap")

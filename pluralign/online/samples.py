@@ -130,6 +130,17 @@ class SampleBatch:
         return array_namespace(values).sum(self.law * values, axis=1)
 
     @property
+    def weighed(self) -> Array:
+        """The components weighed by the multipliers, one reward for each response, [B, K]."""
+        return array_namespace(self.logp).sum(self.known("components") * self.known("multipliers"), axis=2)
+
+    @property
+    def worth(self) -> Array:
+        """What the draws are worth by each of the components, [M]."""
+        xp, components = array_namespace(self.logp), self.known("components")
+        return xp.stack([self.mean(self.expect(components[:, :, m])) for m in range(components.shape[2])])
+
+    @property
     def pairs(self) -> Array:
         """How often i and then j are drawn as a pair of the law, [B, K, K], sums to 1 for each prompt."""
         return self._together(self.law, self.law)

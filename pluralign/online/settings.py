@@ -26,7 +26,12 @@ class OnlineOptions(pydantic.BaseModel):
     prompts: str | None = None
     """File, folder or hub name whose prompts are asked."""
     judge: str | None = None
-    """Whom every answer is asked of: module:name of a judge, or of a function that makes one."""
+    """Whom every answer is asked of: module:name of a judge, or of a function that makes one; or of a mapping of names
+    to judges, for learners that weigh several."""
+    offline: str | None = None
+    """File, folder or hub name of pairs to learn from beside the samples, for learners that do (hypo, vpo)."""
+    offline_minibatch: int | None = pydantic.Field(None, ge=1)
+    """Of these pairs, how many go with an optimizer step; as many as prompts when left out."""
     independent: str | None = None
     """A judge that only watches: the policy is not trained on what it says."""
     gold: str | None = None
@@ -106,7 +111,7 @@ class OnlineOptions(pydantic.BaseModel):
         )
 
 
-MAY_CHANGE = {"budget", "rounds", "prompts", "judge", "independent", "gold", "attempts", "save_steps"}
+MAY_CHANGE = {"budget", "rounds", "prompts", "offline", "judge", "independent", "gold", "attempts", "save_steps"}
 """Options that may differ when a run goes on: how long it goes, and where things are rather than what they are."""
 
 

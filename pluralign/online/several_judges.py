@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from pluralign.errors import OptionError
 from pluralign.models.decisions import pessimistic
-from pluralign.online.judges import Array, Asked, Rewarding, bradley_terry
+from pluralign.online.judges import Array, Asked, Judge, Rewarding, bradley_terry
 from pluralign.online.rewards import worst_first
 
 How = Literal["mean", "worst", "uncertainty", "median"]
@@ -90,6 +90,28 @@ class Ensemble(_Members):
             return np.asarray(np.median(members, -1))
         penalty = {"mean": 0.0, "worst": np.inf, "uncertainty": self.penalty}[self.how]
         return pessimistic(members, penalty)
+
+
+class Panel:
+    """Several judges by name as one who compares: the chance is the mean of theirs, each counting alike.
+
+    >>> from pluralign.online.judges import Matrix
+    >>> sure, unsure = Matrix([[0.5, 1.0], [0.0, 0.5]], ["a", "b"]), Matrix([[0.5, 0.6], [0.4, 0.5]], ["a", "b"])
+    >>> Panel({"sure": sure, "unsure": unsure}).prob(["q"], ["a"], ["b"]).tolist()
+    [0.8]
+    """
+
+    def __init__(self, judges: Mapping[str, Judge]) -> None:
+        self.judges = dict(judges)
+
+    @property
+    def name(self) -> str:
+        """All of them."""
+        return f"mean of [{', '.join(judge.name for judge in self.judges.values())}]"
+
+    def prob(self, prompts: Asked, first: Sequence[str], second: Sequence[str]) -> Array:
+        """Mean chance [n] that first is preferred; nan where a judge has no answer."""
+        return np.asarray(np.mean([judge.prob(prompts, first, second) for judge in self.judges.values()], axis=0))
 
 
 class MaxMin(_Members):

@@ -13,6 +13,7 @@ import torch
 from pluralign.feedback.storage import whole_file
 from pluralign.online.forward import ValueHead
 from pluralign.online.learner import Learner
+from pluralign.online.rewards import Multipliers
 
 
 @dataclass(frozen=True)
@@ -54,20 +55,21 @@ class Steps:
 class Student:
     """What is trained, with all that it carries from step to step and from round to round.
 
-    options: of the learner; beta among them moves where a target for the divergence is set. step: of this fit; taken:
-    steps of all rounds.
+    options: of the learner; beta among them moves where a target for the divergence is set. multipliers: of the rewards
+    of several judges, for learners that weigh them. step: of this fit; taken: steps of all rounds.
     """
 
     model: Any
     head: ValueHead | None
     optimizer: torch.optim.Optimizer
     options: dict[str, Any]
+    multipliers: Multipliers | None = None
     step: int = 0
     taken: int = 0
 
     @classmethod
-    def of(cls, model: Any, learner: Learner, options: Mapping[str, Any], steps: Steps) -> Student:
-        """A student about to take its first step."""
+    def of(cls, model: Any, learner: Learner, options: Mapping[str, Any], steps: Steps, rewards: int = 1) -> Student:
+        """A student about to take its first step. rewards: how many judges give one, for learners that weigh them."""
         needs = learner.needs(**options)
         head = None
         if needs & {"tokens.value", "tokens.sampled_value"}:
@@ -75,12 +77,15 @@ class Student:
         parts = [{"params": list(model.parameters()), "lr": steps.learning_rate}]
         if head is not None:
             parts.append({"params": list(head.parameters()), "lr": steps.value_learning_rate})
-        return cls(model, head, torch.optim.AdamW(parts, weight_decay=steps.weight_decay), dict(options))
+        multipliers = None if learner.weighing is None else learner.weighing.start(rewards, **options)
+        optimizer = torch.optim.AdamW(parts, weight_decay=steps.weight_decay)
+        return cls(model, head, optimizer, dict(options), multipliers)
 
     def state(self, *, model: bool = True) -> dict[str, Any]:
         """Everything, for a file; the model's weights may be left to another one."""
         found: dict[str, Any] = {"optimizer": self.optimizer.state_dict(), "options": self.options}
         found |= {"step": self.step, "taken": self.taken}
+        found["multipliers"] = None if self.multipliers is None else self.multipliers.state
         found["head"] = None if self.head is None else self.head.state_dict()
         return found | ({"model": self.model.state_dict()} if model else {})
 
@@ -91,6 +96,8 @@ class Student:
         if self.head is not None:
             self.head.load_state_dict(state["head"])
         self.optimizer.load_state_dict(state["optimizer"])
+        if self.multipliers is not None:
+            self.multipliers = self.multipliers.with_state(state["multipliers"])
         self.options, self.step, self.taken = dict(state["options"]), state["step"], state["taken"]
 
 

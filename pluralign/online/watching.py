@@ -26,7 +26,7 @@ class Watching:
         def recorded(judge: Judge) -> Judge:
             return Recorded(judge, path=folder.path / f"watched-{hashed(judge.name) % 16**8:08x}.jsonl")
 
-        each = {"proxy": judges.loop, "independent": judges.independent, "gold": judges.gold}
+        each = {"proxy": judges.proxy, "independent": judges.independent, "gold": judges.gold}
         first = drawing.draw(prompts, {"reference": 1.0}, 1, 0, "watched")
         self.monitors = Monitors(
             prompts,

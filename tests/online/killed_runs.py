@@ -68,6 +68,12 @@ def work(folder: Path, learner: str, point: str | None, nth: int) -> None:
 
         setattr(owner, name, wrapped)
 
+    class Rewards(Judge):
+        def reward(self, prompts: Any, responses: Any) -> Any:
+            here("judging")
+            told(folder, "question", len(responses))
+            return super().reward(prompts, responses)
+
     before(Fit, "_step", "learning")
     before(fitting, "save", "checkpoint")
     before(rounds, "save", "stage")
@@ -82,9 +88,13 @@ def work(folder: Path, learner: str, point: str | None, nth: int) -> None:
         once(self, *given, **{**named, "batch": 2})
 
     Recorded.__init__ = small  # type: ignore[method-assign]
-    judge = Judge(lambda prompt, response: float(sum(letter in "aeiou" for letter in response)), name="vowels")
+    kind = Rewards if learner == "constrained" else Judge
+    judge: Any = kind(lambda prompt, response: float(sum(letter in "aeiou" for letter in response)), name="vowels")
     begun = (folder / "run" / "config.json").is_file()
-    settings = {**OPTIONS, "samples": 3} if learner == "grpo" else OPTIONS
+    settings = {**OPTIONS, "samples": 3} if learner == "grpo" else dict(OPTIONS)
+    if learner == "constrained":
+        judge = {"vowels": judge, "brief": kind(lambda prompt, response: -float(len(response)), name="brief")}
+        settings |= {"thresholds": [1.0, -2.0], "rate": 1.0}
     loop.run(
         PROMPTS, str(folder.parent / "start"), learner, judge=judge, output_dir=folder / "run", resume=begun,
         sampler=Counted, **settings,

@@ -39,7 +39,8 @@ def columns(world: World) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("world", WORLDS.values(), ids=WORLDS)
 @pytest.mark.parametrize("each", catalogue().values(), ids=lambda each: each.name)
 def test_a_round_on_a_table_gives_a_policy(each: Learner, world: World) -> None:
-    needs = each.needs(**OPTIONS.get(each.name, {}))
+    options = OPTIONS.get(each.name, {})
+    needs = each.needs(**options) | each.wants(**options)
     extra = {name: value for name, value in columns(world).items() if name in needs}
     data = {"data": world.tilted(1.0)}
     group = 2 if each.name == "raft" else None  # the best of all there is would be certain

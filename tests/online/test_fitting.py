@@ -82,7 +82,7 @@ def test_the_first_step_is_on_policy(model: Any) -> None:
     learning, student = fit(model, "grpo", steps, scale="none")
     learning.run(student)
     learning.frozen = {name: learning._scored(own) for name, own in learning.snapshots.items()}
-    batch = learning._batch([0, 1], tokens := learning._tokens([0, 1], "cpu"), numbers(model, tokens))
+    batch = learning._batch(student, [0, 1], numbers(model, tokens := learning._tokens([0, 1], "cpu")))
     assert batch.tokens is not None
     assert torch.allclose(batch.logp, batch.sampled_logp, atol=1e-5)
     assert torch.allclose(batch.logp, logprobs(model, tokens).logp, atol=1e-5)

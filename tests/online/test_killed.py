@@ -20,7 +20,11 @@ MORE = (
 
 @pytest.mark.parametrize(
     ("learner", "points"),
-    [("dpo", POINTS), *(pytest.param(name, MORE, marks=pytest.mark.slow) for name in ("dpo",))],
+    [
+        ("dpo", POINTS),
+        ("constrained", ("learning:12", "model:2")),
+        *(pytest.param(name, MORE, marks=pytest.mark.slow) for name in ("dpo", "constrained")),
+    ],
 )
 def test_nothing_is_paid_twice_and_the_end_is_the_same(tmp_path: Path, learner: str, points: tuple[str, ...]) -> None:
     here = Path(__file__).parent
@@ -38,8 +42,13 @@ def test_nothing_is_paid_twice_and_the_end_is_the_same(tmp_path: Path, learner: 
     unbroken = found.pop("unbroken-0")
     assert (unbroken["status"], unbroken["error"]) == (0, None)
     assert unbroken["samples"] == 2 + 2 * (4 * 2 + 2)
-    # In the second round the monitors also ask about the first one's samples.
-    assert unbroken["questions"] == 2 * 4 + 2 + 4
+    if learner == "dpo":
+        # In the second round the monitors also ask about the first one's samples.
+        assert unbroken["questions"] == 2 * 4 + 2 + 4
+    else:
+        # The multipliers of the rewards are carried from step to step and from round to round.
+        moved = [json.loads(line)["multiplier/brief"] for part in unbroken["steps"] for line in part.splitlines()]
+        assert len(set(moved)) == len(moved) == 2 * 4 * 2
     for name, broken in found.items():
         assert broken["status"] == 9, f"{name}: the point was not passed ({broken['error']})"
         assert broken["error"] is None, name

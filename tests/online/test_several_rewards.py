@@ -9,7 +9,7 @@ from pluralign.evaluate.overoptimisation import best_of_n, best_of_n_kl
 from pluralign.lab import bandit, play
 from pluralign.models import conjunction, pessimistic
 from pluralign.models import maxmin as exact_maxmin
-from pluralign.online import Multipliers, find, overlong, without_length, worst_first
+from pluralign.online import Judge, Multipliers, find, overlong, without_length, worst_first
 
 REF, REWARD = np.array([0.5, 0.3, 0.15, 0.05]), np.arange(4.0)
 WORLD = bandit(REWARD, reference=REF)
@@ -200,4 +200,5 @@ def test_length_is_paid_for_and_taken_out() -> None:
 
 
 def test_learners_of_several_rewards_ask_for_them() -> None:
-    assert find("constrained").needs() == find("maxmin").needs() == {"components", "multipliers"}
+    for name in ("constrained", "maxmin"):
+        assert (find(name).needs(), find(name).wants()) == ({"multipliers"}, {Judge.COMPONENTS})

@@ -116,7 +116,8 @@ def test_weights_are_pulled_as_the_table_says(each: Learner) -> None:
         "multipliers": torch.tensor([0.3, 0.6]),
     }
     options = OPTIONS.get(each.name, {})
-    beside = {name: value for name, value in wanted.items() if name in each.needs(**options)}
+    asked = each.needs(**options) | each.wants(**options)
+    beside = {name: value for name, value in wanted.items() if name in asked}
     table = from_table(each, options, logits, world, beside)
     network = from_network(each, options, world, beside)
     expected = torch.autograd.grad(logits["policy"], weights, table, allow_unused=True, retain_graph=True)

@@ -213,6 +213,7 @@ def accelerated(inner: Learner, *, alpha: float = 0.3) -> Learner:
         on_policy=inner.on_policy,
         needs=inner.needs,
         tokens=inner.tokens,
+        weighing=inner.weighing,
     )(inner.function)
     made.name = f"accelerated({inner.name})"
     return made

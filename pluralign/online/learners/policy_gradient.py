@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge
@@ -27,11 +28,13 @@ def priced(*, needs: AbstractSet[str] = frozenset(), **declared_by: Any) -> Call
     """A `gradient` learner of a function `(batch, reward, **options)`, the divergence from the reference seen to.
 
     beta is its price; kl and kl_in say how it is estimated and whether it is taken off the rewards that the function
-    is given, [B, K], or added to its loss.
+    is given, [B, K], or added to its loss. With `weighing`, the reward is that of all components together.
     """
 
     def wrap(function: Callable[..., Array]) -> Learner:
         def losses(batch: SampleBatch, *, beta: float, kl: Estimator, kl_in: Placement, **options: Any) -> Array:
+            if "weighing" in declared_by:
+                batch = replace(batch, reward=batch.weighed)
             loss = function(batch, in_reward(batch, beta, kl, kl_in), **options)
             return loss + in_loss(batch, beta, kl, kl_in)
 
@@ -61,6 +64,12 @@ def clipped(ratio: Array, advantage: Array, low: float, high: float) -> Array:
     return -xp.minimum(ratio * advantage, xp.clip(ratio, 1 - low, 1 + high) * advantage)
 
 
+def whole_response(batch: SampleBatch, reward: Array, *, clip: float) -> Array:
+    """E clip(pi/pi_old, A), A_i = reward_i less the mean of the other draws' rewards, [B]: rloo without its price."""
+    ratio = array_namespace(batch.logp).exp(batch.logp - batch.written)
+    return batch.expect(clipped(ratio, reward - batch.others(reward), clip, clip))
+
+
 @priced(paper="Williams 1992, Simple Statistical Gradient-Following Algorithms", group=1)
 def reinforce(batch: SampleBatch, reward: Array) -> Array:
     """-E R(y) log pi(y),  R = r - beta log pi/pi_ref, no baseline.
@@ -84,8 +93,7 @@ def rloo(batch: SampleBatch, reward: Array, *, clip: Positive = 0.2) -> Array:
 
     Use it first among the learners of a reward: no value head, no reference to tune against.
     """
-    ratio = array_namespace(batch.logp).exp(batch.logp - batch.written)
-    return batch.expect(clipped(ratio, reward - batch.others(reward), clip, clip))
+    return whole_response(batch, reward, clip=clip)
 
 
 @priced(
