@@ -142,6 +142,8 @@ class _Task:
         """The optimum with this barrier, until Newton's decrement is below `enough` or rounding is all that is left."""
         for _ in range(40):
             slope, bend = self.derivatives(w, barrier)
+            # Weights move along the simplex alone; what all slopes share is nothing but rounding in the decrement.
+            slope -= slope.mean(1, keepdims=True)
             step = -np.matmul(inverse_on_simplex(bend), slope[:, :, None])[:, :, 0]
             decrement = -(slope * step).sum(1)
             if decrement.max(initial=0.0) <= enough:

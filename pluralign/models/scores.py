@@ -62,8 +62,9 @@ class Score(nn.Module):
         corners = torch.eye(self.groups, dtype=left.dtype).expand(*left.shape[:-1], -1, -1)
         spread = None if prompts is None else prompts[..., None, :].expand(*corners.shape[:-1], -1)
         wish = self.wish(corners, spread)
-        both = self.embed(torch.stack([left, right]))[..., None, :]
-        return self.nearness(both[0], wish) - self.nearness(both[1], wish)
+        return self.nearness(self.embed(left)[..., None, :], wish) - self.nearness(
+            self.embed(right)[..., None, :], wish
+        )
 
 
 class IdealPoint(Score):

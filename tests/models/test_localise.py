@@ -10,6 +10,7 @@ from scipy.optimize import minimize
 
 from pluralign.errors import FeedbackError, OptionError
 from pluralign.models import dirichlet, localise
+from pluralign.models.localise import _Task
 
 
 def task(seed: int, people: int, k: int, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -54,6 +55,24 @@ def test_people_do_not_touch_each_other_and_order_does_not_matter() -> None:
     alone = localise(margins[one], np.zeros(one.sum()), 1, probability=chance[one], prior=np.ones(3))
     assert alone.weights[0] == pytest.approx(whole.weights[17], abs=1e-7)
     assert alone.errors[0] == pytest.approx(whole.errors[17], abs=1e-7)
+
+
+@pytest.mark.parametrize(("pull", "most"), [(2.0, 25), (0.0, 90)])
+def test_newton_stops_at_the_optimum(pull: float, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    margins, person, chance = task(5, 300, 4, 20)
+    steps: list[float] = []
+    plain = _Task.derivatives
+
+    def counted(self: _Task, w: np.ndarray, barrier: float) -> tuple[np.ndarray, np.ndarray]:
+        steps.append(barrier)
+        return plain(self, w, barrier)
+
+    monkeypatch.setattr(_Task, "derivatives", counted)
+    found = localise(margins, person, 300, probability=chance, prior=np.full(4, pull))
+    assert found.gap.max() < 1e-8
+    # Of each barrier as many steps as it takes, and none spent on rounding: 40 are the most there can be.
+    assert len(steps) < most
+    assert max(steps.count(barrier) for barrier in set(steps)) < 30
 
 
 def test_errors_shrink_with_answers_and_a_weight_of_two_is_an_answer_given_twice() -> None:
