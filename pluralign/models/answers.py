@@ -134,8 +134,10 @@ class Answers:
         [1]
         """
         at = torch.as_tensor(rows)
-        part = {name: getattr(self, name)[at] for name in ("left", "right", "person", "probability", "weight")}
-        return replace(self, **part, prompt=None if self.prompt is None else self.prompt[at])
+        at = at.nonzero()[:, 0] if at.dtype == torch.bool else at
+        names = ("left", "right", "person", "probability", "weight")
+        part = {name: getattr(self, name).index_select(0, at) for name in names}
+        return replace(self, **part, prompt=None if self.prompt is None else self.prompt.index_select(0, at))
 
     @property
     def features(self) -> tuple[Tensor, Tensor]:
@@ -145,7 +147,7 @@ class Answers:
     @property
     def prompt_features(self) -> Tensor | None:
         """[n, P], None where answers have no prompts."""
-        return None if self.prompts is None else self.prompts[self.prompt]
+        return None if self.prompts is None or self.prompt is None else self.prompts.index_select(0, self.prompt)
 
     @property
     def sizes(self) -> Tensor:

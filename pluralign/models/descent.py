@@ -39,7 +39,7 @@ def descend(
         {"params": [p for p in known if p.ndim > 1], "weight_decay": weight_decay},
         {"params": [*(p for p in known if p.ndim <= 1), *undecayed], "weight_decay": 0.0},
     ]
-    optimizer = torch.optim.Adam([group for group in groups if group["params"]], lr=lr)
+    optimizer = torch.optim.Adam([group for group in groups if group["params"]], lr=lr, fused=True)
     size = min(batch, rows)
     steps = epochs * -(-rows // size)
     falling, step = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps), 0

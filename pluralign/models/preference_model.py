@@ -117,10 +117,12 @@ class PreferenceModel(Population):
 
         def loss(at: Tensor, _: float) -> Tensor:
             rows = answers.take(at)
-            weights = torch.softmax(logits.index_select(0, rows.person), -1)
+            # Along the first axis, a softmax of many people is a few long operations, not many short ones.
+            weights = torch.softmax(logits.index_select(0, rows.person).T, 0).T
             left, right = rows.features
             margin = score.margin(left, right, weights, rows.prompt_features)
-            mean = (count[at] * self._losses(margin, rows.probability, log_nu)).mean() + score.penalty(left, right)
+            losses = self._losses(margin, rows.probability, log_nu)
+            mean = (count.index_select(0, at) * losses).mean() + score.penalty(left, right)
             if self.norm_penalty:
                 beyond = score.wish(weights, rows.prompt_features).norm(dim=-1) - self.norm_bound
                 mean = mean + self.norm_penalty * beyond.clamp(min=0).mean()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,66 @@ def test_ideal_point_in_the_middle_is_beyond_a_linear_reward() -> None:
     point = IdealPoint(1, 1, mixing="Pw", distance="squared", projector="linear")
     assert PreferenceModel(point, epochs=300, lr=0.05).fit(answers).accuracy(answers) == 1
     assert PreferenceModel(LowRank(1, 1), epochs=100, lr=0.05).fit(answers).accuracy(answers) < 0.75
+
+
+@pytest.mark.parametrize(
+    "score",
+    [
+        IdealPoint(3, 2, distance="squared", projector="linear", width=2),
+        IdealPoint(3, 2, distance="cosine", mixing="f(P)w"),
+        TwoTower(3, 2, prompt_features=2, projector="linear"),
+        LowRank(3, 2),
+    ],
+    ids=["squared", "cosine", "two-tower", "low-rank"],
+)
+def test_a_fit_is_adam_on_the_mean_loss_of_random_batches(score: Score) -> None:
+    random, n, decay, lr = torch.Generator().manual_seed(0), 23, 0.3, 0.01
+    answers = Answers(
+        items=torch.randn(9, 3, generator=random, dtype=torch.float64),
+        left=torch.randint(9, (n,), generator=random),
+        right=torch.randint(9, (n,), generator=random),
+        person=torch.randint(4, (n,), generator=random),
+        people=tuple("abcd"),
+        probability=torch.rand(n, generator=random, dtype=torch.float64),
+        weight=torch.rand(n, generator=random, dtype=torch.float64),
+        prompts=torch.randn(5, 2, generator=random, dtype=torch.float64),
+        prompt=torch.randint(5, (n,), generator=random),
+    )
+    torch.manual_seed(0)
+    ours = copy.deepcopy(score).double()
+    for module in ours.modules():
+        if hasattr(module, "reset_parameters"):
+            module.reset_parameters()
+    plain = copy.deepcopy(ours)
+    start = torch.randn(4, 2, generator=random, dtype=torch.float64)
+    logits, ties = torch.nn.Parameter(start.clone()), torch.nn.Parameter(torch.zeros((), dtype=torch.float64))
+    torch.manual_seed(1)
+    PreferenceModel(ours, epochs=3, batch=7, lr=lr, weight_decay=decay)._descend(answers, ours, logits, ties)
+
+    torch.manual_seed(1)
+    own = start.clone().requires_grad_(True)
+    known = [*plain.parameters(), own]
+    decays = [decay * (p.ndim > 1) for p in plain.parameters()] + [0.0]
+    first, second = ([torch.zeros_like(p) for p in known] for _ in range(2))
+    batches = [at for _ in range(3) for at in torch.randperm(n).split(7)]
+    for t, at in enumerate(batches):
+        assert answers.prompts is not None
+        assert answers.prompt is not None
+        weights = torch.softmax(own[answers.person[at]], -1)
+        each = [plain(answers.items[side[at]], weights, answers.prompts[answers.prompt[at]])
+                for side in (answers.left, answers.right)]  # fmt: skip
+        p, z = answers.probability[at], each[0] - each[1]
+        losses = -p * torch.sigmoid(z).log() - (1 - p) * torch.sigmoid(-z).log()
+        slopes = torch.autograd.grad((answers.weight[at] * losses).mean() / answers.weight.mean(), known)
+        step = lr * (1 + np.cos(np.pi * t / len(batches))) / 2
+        for x, slope, pull, m, v in zip(known, slopes, decays, first, second, strict=True):
+            g = slope + pull * x.detach()
+            m.mul_(0.9).add_(0.1 * g)
+            v.mul_(0.999).add_(0.001 * g**2)
+            x.data -= step * (m / (1 - 0.9 ** (t + 1))) / ((v / (1 - 0.999 ** (t + 1))).sqrt() + 1e-8)
+    for found, expected in zip([*ours.parameters(), logits], known, strict=True):
+        assert torch.allclose(found, expected, rtol=0, atol=1e-10)
+    assert not torch.allclose(logits, start, atol=1e-3)
 
 
 @pytest.fixture(scope="module")
