@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -24,7 +25,7 @@ Loss = Callable[[Tensor], Tensor]
 LOSSES: dict[str, Loss] = {"logistic": logistic, "hinge": hinge, "smooth-hinge": smooth_hinge}
 TRAINING = (
     *("loss", "epochs", "batch", "lr", "weight_decay"),
-    *("norm_penalty", "norm_bound", "balance", "apart", "restarts", "seed"),
+    *("norm_penalty", "norm_bound", "balance", "apart", "partition", "restarts", "seed"),
 )
 """Arguments of a `PreferenceModel` apart from its score."""
 FEW = 20
@@ -39,8 +40,10 @@ class PreferenceModel(Population):
     tie counts as half a win. epochs, batch: passes over the answers and how many a step reads. lr: Adam's step, which
     falls to zero along a cosine; weight_decay: of the score's matrices. norm_penalty: times the mean, over the answers,
     of how far what the person wishes for lies beyond norm_bound, is added to the loss. balance: every person counts
-    alike, however much they said. apart: everybody is a group of their own, as many groups as people. restarts:
-    searches from other starts, of which the one with the lowest training loss is kept.
+    alike, however much they said. apart: everybody is a group of their own, as many groups as people. partition: once
+    fitted, everybody belongs to the one prototype that weighs most (PAL's option), and somebody new to that which the
+    people seen and their answers make likeliest. restarts: searches from other starts, of which the one with the lowest
+    training loss is kept.
 
     Chen et al. 2024 (PAL); Davidson 1970. Raises `OptionError` and `FeedbackError`.
 
@@ -65,6 +68,7 @@ class PreferenceModel(Population):
         norm_bound: float = 23.0,
         balance: bool = False,
         apart: bool = False,
+        partition: bool = False,
         restarts: int = 1,
         seed: int = 0,
     ) -> None:
@@ -72,7 +76,7 @@ class PreferenceModel(Population):
             raise OptionError(f"loss {loss!r} is not one of {', '.join(LOSSES)}, davidson")
         self.scorer, self.loss, self.epochs, self.batch = score, loss, epochs, batch
         self.lr, self.weight_decay, self.balance, self.apart = lr, weight_decay, balance, apart
-        self.norm_penalty, self.norm_bound = norm_penalty, norm_bound
+        self.norm_penalty, self.norm_bound, self.partition = norm_penalty, norm_bound, partition
         self.restarts, self.seed = restarts, seed
         self.settings = {name: getattr(self, name) for name in TRAINING}
         self.log_nu_ = np.array(-np.inf)
@@ -99,6 +103,7 @@ class PreferenceModel(Population):
                 log_nu = nn.Parameter(torch.zeros(()))
                 self._descend(answers, score, logits, log_nu)
             weights = torch.softmax(logits.detach(), -1)
+            weights = torch.eye(score.groups)[weights.argmax(-1)] if self.partition else weights
             score.eval()
             loss = self._mean_loss(answers, score, weights, log_nu.detach())
             found.append((loss, start, score, weights, log_nu.detach()))
@@ -180,6 +185,9 @@ class PreferenceModel(Population):
         linear in the weights, and otherwise on the margins of the prototypes, then moved downhill on the score itself.
         """
         answers = self.read(answers)
+        if self.partition:
+            chance = self.alike(answers)
+            return replace(chance, weights=np.eye(self.scorer.groups)[chance.weights.argmax(1)])
         if prior == "best":
             return self._best(answers)
         with torch.no_grad():

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from pluralign.errors import OptionError
 
-Distance = Literal["squared", "euclid", "cosine"]
+Distance = Literal["squared", "euclid", "unit", "cosine"]
 START, MOST = log(1 / 0.07), 100.0
 """Of the cosine's scale: where its logarithm begins, and where it ends."""
 
@@ -67,14 +67,43 @@ class Score(nn.Module):
         )
 
 
-class IdealPoint(Score):
+class Nearness(Score):
+    """A score that is minus a distance between a response and what is wished for, or their cosine.
+
+    distance: "euclid" ||z - a||, "squared" ||z - a||^2, "unit", Euclid's between both at unit length, or "cosine",
+    kappa cos(z, a) with kappa learnt, at most 100. Raises `OptionError`.
+    """
+
+    def __init__(self, distance: Distance) -> None:
+        super().__init__()
+        if distance not in ("squared", "euclid", "unit", "cosine"):
+            raise OptionError(f"distance {distance!r} is not one of squared, euclid, unit, cosine")
+        self.distance = distance
+        self.log_scale = nn.Parameter(torch.tensor(START)) if distance == "cosine" else None
+
+    def reset_parameters(self) -> None:
+        """Begin again with the scale."""
+        if self.log_scale is not None:
+            self.log_scale.data.fill_(START)
+
+    def nearness(self, place: Tensor, wish: Tensor) -> Tensor:
+        """Minus the distance, or the scaled cosine."""
+        if self.log_scale is not None:
+            return scaled_cosine(place, wish, self.log_scale)
+        if self.distance == "unit":
+            place, wish = (nn.functional.normalize(each, dim=-1) for each in (place, wish))
+        squared = ((place - wish) ** 2).sum(-1)
+        # The root has no slope at zero; a millionth of a unit there is far below what any feature tells.
+        return -squared if self.distance == "squared" else -(squared + 1e-12).sqrt()
+
+
+class IdealPoint(Nearness):
     """PAL-A: minus the distance to an ideal point, which is a mixture of K prototypical ones.
 
     features: D. groups: K. mixing: where prototypes p_k live and are mixed by the weights w: "Pw", sum_k w_k p_k in
     the latent space; "f(P)w", sum_k w_k f(p_k); "f(Pw)", f(sum_k w_k p_k); "|f(P)|w", each f(p_k) at unit length.
-    distance: "euclid" ||z - a||, "squared" ||z - a||^2, or "cosine", -kappa cos(z, a) with kappa learnt, at most 100.
-    projector: f, "linear" or "mlp" (two hidden layers of the latent width, GELU; residual where widths agree). width:
-    d, by default D.
+    distance: see `Nearness`. projector: f, "linear" or "mlp" (two hidden layers of the latent width, GELU; residual
+    where widths agree). width: d, by default D.
 
     Coombs 1950; Chen et al. 2024 (PAL). Raises `OptionError`.
 
@@ -95,18 +124,15 @@ class IdealPoint(Score):
         projector: Literal["mlp", "linear", "identity"] = "mlp",
         width: int | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(distance)
         if mixing not in ("Pw", "f(P)w", "f(Pw)", "|f(P)|w"):
             raise OptionError(f"mixing {mixing!r} is not one of Pw, f(P)w, f(Pw), |f(P)|w")
-        if distance not in ("squared", "euclid", "cosine"):
-            raise OptionError(f"distance {distance!r} is not one of squared, euclid, cosine")
         self.settings = {"features": features, "groups": groups, "mixing": mixing, "distance": distance}
         self.settings |= {"projector": projector, "width": width}
-        self.groups, self.mixing, self.distance = groups, mixing, distance
+        self.groups, self.mixing = groups, mixing
         self.projector = project(projector, features, width or features)
         size = features if mixing != "Pw" else (features if projector == "identity" else width or features)
         self.points = nn.Parameter(torch.empty(groups, size))
-        self.log_scale = nn.Parameter(torch.empty(())) if distance == "cosine" else None
         self.reset_parameters()
         # ||z||^2 cancels, and what is left of a squared distance is linear in the ideal point.
         self.straight = projector in ("linear", "identity")
@@ -115,8 +141,7 @@ class IdealPoint(Score):
     def reset_parameters(self) -> None:
         """Begin again: prototypes of unit length in random directions."""
         self.points.data = nn.functional.normalize(torch.randn_like(self.points), dim=-1)
-        if self.log_scale is not None:
-            self.log_scale.data.fill_(START)
+        super().reset_parameters()
 
     def wish(self, weights: Tensor, prompts: Tensor | None) -> Tensor:
         """A mixture of prototypes."""
@@ -127,30 +152,20 @@ class IdealPoint(Score):
         ends = self.embed(self.points)
         return weights @ (nn.functional.normalize(ends, dim=-1) if self.mixing == "|f(P)|w" else ends)
 
-    def nearness(self, place: Tensor, wish: Tensor) -> Tensor:
-        """Minus the distance, or the scaled cosine."""
-        if self.log_scale is not None:
-            return scaled_cosine(place, wish, self.log_scale)
-        squared = ((place - wish) ** 2).sum(-1)
-        # The root has no slope at zero; a millionth of a unit there is far below what any feature tells.
-        return -squared if self.distance == "squared" else -(squared + 1e-12).sqrt()
 
+class TwoTower(Nearness):
+    """PAL-B: how near a response comes to what a person wishes for under this prompt.
 
-class TwoTower(Score):
-    """PAL-B: scaled cosine between a response and what a person wishes for under this prompt.
+    s = kappa cos(f(y), sum_k w_k g_k(x)), or minus another distance: each prototype is a function of the prompt.
+    features: D of responses. prompt_features: P. groups: K. distance: see `Nearness`. width: d, by default D.
+    projector: f and every g_k, "mlp" (two hidden layers, GELU) or "linear".
 
-    s = kappa cos(f(y), sum_k w_k g_k(x)): each prototype is a function of the prompt. features: D of responses.
-    prompt_features: P. groups: K. width: d, by default D. projector: f and every g_k, "mlp" (two hidden layers, GELU)
-    or "linear".
-
-    Chen et al. 2024 (PAL).
+    Chen et al. 2024 (PAL). Raises `OptionError`.
 
     >>> score = TwoTower(3, 2, prompt_features=4)
     >>> score(torch.ones(5, 3), torch.tensor([[0.5, 0.5]]).expand(5, 2), torch.ones(5, 4)).shape
     torch.Size([5])
     """
-
-    linear = False
 
     def __init__(
         self,
@@ -158,21 +173,17 @@ class TwoTower(Score):
         groups: int,
         *,
         prompt_features: int,
+        distance: Distance = "cosine",
         projector: Literal["mlp", "linear"] = "mlp",
         width: int | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(distance)
         self.settings = {"features": features, "groups": groups, "prompt_features": prompt_features}
-        self.settings |= {"projector": projector, "width": width}
-        self.groups = groups
+        self.settings |= {"distance": distance, "projector": projector, "width": width}
+        self.groups, self.linear = groups, distance == "squared"
         d = width or features
         self.projector = project(projector, features, d, residual=False)
         self.heads = nn.ModuleList(project(projector, prompt_features, d, residual=False) for _ in range(groups))
-        self.log_scale = nn.Parameter(torch.tensor(START))
-
-    def reset_parameters(self) -> None:
-        """Begin again with the scale."""
-        self.log_scale.data.fill_(START)
 
     def wish(self, weights: Tensor, prompts: Tensor | None) -> Tensor:
         """A mixture of what each prototype wishes for under this prompt."""
@@ -180,10 +191,6 @@ class TwoTower(Score):
             raise OptionError("a two-tower score reads prompts; give the features of each prompt")
         heads = torch.stack([head(prompts) for head in self.heads], dim=-2)
         return (weights[..., None] * heads).sum(-2)
-
-    def nearness(self, place: Tensor, wish: Tensor) -> Tensor:
-        """The scaled cosine."""
-        return scaled_cosine(place, wish, self.log_scale)
 
 
 class LowRank(Score):

@@ -24,10 +24,13 @@ def every_score(features: int, groups: int) -> list[Score]:
     points: list[Score] = [
         IdealPoint(features, groups, mixing=mixing, distance=distance, projector=projector)  # type: ignore[arg-type]
         for mixing in MIXINGS
-        for distance in ("squared", "euclid", "cosine")
+        for distance in ("squared", "euclid", "unit", "cosine")
         for projector in ("mlp", "linear")
     ]
-    return [*points, TwoTower(features, groups, prompt_features=2), LowRank(features, groups)]
+    towers = [
+        TwoTower(features, groups, prompt_features=2, distance=d) for d in ("squared", "euclid", "unit", "cosine")
+    ]  # type: ignore[arg-type]
+    return [*points, *towers, LowRank(features, groups)]
 
 
 @pytest.mark.parametrize("score", every_score(3, 2), ids=lambda s: f"{type(s).__name__}")
