@@ -24,7 +24,8 @@ TIGHT = 1e-9
 
 @dataclass(frozen=True)
 class Localised:
-    """weights: [U, K] on the simplex. covariance: [U, K, K] of the weights by Laplace's method, rows summing to zero.
+    """weights: [U, K] on the simplex. covariance: [U, K, K] of the weights by Laplace's method, rows summing to zero,
+    and no wider than weights on the simplex can spread.
 
     gap: [U], nats by which each solution's objective can lie above the optimum (Frank and Wolfe's bound).
     """
@@ -119,7 +120,12 @@ class _Task:
         w = self.centred(w, barrier, 1e-24)
         slope, bend = self.derivatives(w, 0.0)
         gap = (slope * w).sum(1) - slope.min(1)
-        return w, inverse_on_simplex(bend + np.eye(k) * (barrier / w**2)[:, :, None]), gap
+        covariance = inverse_on_simplex(bend + np.eye(k) * (barrier / w**2)[:, :, None])
+        # Where answers and prior leave a direction open, Laplace's method knows of no boundary: weights of this mean
+        # spread most where each person has one prototype alone.
+        widest = 1 - (w**2).sum(1)
+        covariance *= np.minimum(1, widest / np.maximum(covariance.trace(axis1=1, axis2=2), 1e-300))[:, None, None]
+        return w, covariance, gap
 
     def loss(self, w: Array, barrier: float) -> Array:
         """[U], with the barrier; infinite outside the simplex."""

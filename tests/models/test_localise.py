@@ -100,3 +100,12 @@ def test_what_does_not_fit_is_said() -> None:
         localise([[1.0, 0.0]], [0, 0], 1)
     with pytest.raises(FeedbackError, match="outside 0 to 0"):
         localise([[1.0, 0.0]], [1], 1)
+
+
+def test_uncertainty_is_no_wider_than_the_simplex() -> None:
+    """With no prior and one answer that tells little, Laplace's normal distribution would leave the simplex."""
+    found = localise([[0.1, -0.1, 0.0]], [0], 2)
+    widest = 1 - (found.weights**2).sum(1)
+    assert found.weights[1] == pytest.approx(1 / 3)
+    assert (found.covariance.trace(axis1=1, axis2=2) <= widest + 1e-12).all()
+    assert found.covariance[1] == pytest.approx(np.eye(3) / 3 - 1 / 9, abs=1e-6)

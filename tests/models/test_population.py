@@ -101,6 +101,46 @@ def test_every_population_places_new_people_and_nothing_else_moves(fitted: tuple
     assert np.trace(model.localise(told).covariance[0]) <= np.trace(model.localise(nobody).covariance[0]) + 1e-9
 
 
+def test_whatever_is_asked_of_a_population_it_stays_the_same_to_the_last_bit(
+    fitted: tuple[str, Population, Answers], tmp_path: Path
+) -> None:
+    """Scores, weights and everything else learnt: what is saved before and after is the same, byte by byte."""
+    _, model, answers = fitted
+    new = opposite(4, 25, seed=5, first=50)
+
+    def saved(name: str) -> dict[str, bytes]:
+        return {file.name: file.read_bytes() for file in sorted(model.save(tmp_path / name).iterdir())}
+
+    before = saved("before")
+    found = model.localise(new)
+    again = model.localise(new)
+    assert np.array_equal(found.weights, again.weights)
+    assert np.array_equal(found.covariance, again.covariance)
+    model.next_question(new.take(new.person == 0), answers.take(np.arange(9)))
+    model.export(found.weights[0]).of(answers.items[:3], None if answers.prompts is None else answers.prompts[:3])
+    model.sample_people(5)
+    model.log_loss(new, found.weights)
+    assert saved("after") == before
+
+
+def test_every_population_says_how_unsure_it_is_of_somebody_new(fitted: tuple[str, Population, Answers]) -> None:
+    _, model, _ = fitted
+    new = opposite(12, 20, seed=6, first=50)
+    place = np.tile(np.arange(20), 12)
+    unsure = []
+    for often in (1, 5, 20):
+        found = model.localise(new.take(np.flatnonzero(place < often)))
+        assert np.isfinite(found.errors).all()
+        assert np.allclose(found.covariance, found.covariance.transpose(0, 2, 1), atol=1e-9)
+        assert np.linalg.eigvalsh(found.covariance).min() > -1e-9
+        if model.simplex:
+            assert found.weights.sum(1) == pytest.approx(1)
+            assert found.covariance.sum(2) == pytest.approx(0, abs=1e-6)
+        unsure.append(np.trace(found.covariance, axis1=1, axis2=2).mean())
+    assert unsure[0] > 1e-4
+    assert unsure[2] < unsure[0]
+
+
 def test_every_population_can_draw_people(fitted: tuple[str, Population, Answers]) -> None:
     _, model, answers = fitted
     drawn = model.sample_people(400, seed=1)
@@ -298,6 +338,7 @@ def test_multi_objective_is_one_crowd(tmp_path: Path) -> None:
     again = Population.load(model.save(tmp_path))
     assert np.array_equal(again.margins(answers), model.margins(answers))
     assert model.next_question(None, answers).gain == pytest.approx(0, abs=1e-12)
+    assert (model.localise(answers).covariance == 0).all()
 
 
 def test_a_population_that_reads_prompts_says_so() -> None:
