@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtr, stdtrit
+
+from pluralign.errors import FeedbackError
 
 _BLOCK = 4_000_000  # resampled indices held at once: 32 MB
 
@@ -253,6 +255,28 @@ def bootstrap(
         return float("nan"), float("nan")
     low, high = np.quantile(estimates, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def resampled(
+    clusters: ArrayLike | None, n: int, draws: int, random: np.random.Generator
+) -> Iterator[NDArray[np.intp]]:
+    """Rows of n, drawn with replacement, `draws` times; whole clusters [n] where there are any.
+
+    For statistics of several arrays, or of a model that is fitted again; else see `bootstrap`. Raises `FeedbackError`
+    where clusters are not one for each row.
+
+    >>> [sorted(rows.tolist()) for rows in resampled(["a", "a"], 2, 1, np.random.default_rng(0))]
+    [[0, 1]]
+    """
+    if clusters is None:
+        yield from (random.integers(n, size=n) for _ in range(draws))
+        return
+    units = np.unique(np.asarray(clusters), return_inverse=True)[1]
+    if len(units) != n:
+        raise FeedbackError(f"there are {len(units):,} clusters for {n:,} rows; give one each")
+    members = np.split(np.argsort(units, kind="stable"), np.cumsum(np.bincount(units))[:-1])
+    for _ in range(draws):
+        yield np.concatenate([members[i] for i in random.integers(len(members), size=len(members))])
 
 
 def critical(level: float, freedom: float | None = None) -> float:

@@ -56,11 +56,16 @@ def fit(
     table = Table(box=None, header_style="bold")
     for name in ("group", "share", "people", "most typical"):
         table.add_column(name, justify="left" if name == "most typical" else "right")
-    for row in model.groups().iter_rows(named=True):
+    found = model.groups(feedback)
+    for row in found.table.iter_rows(named=True):
         table.add_row(str(row["group"]), f"{row['share']:.2f}", f"{row['people']:,}", ", ".join(row["typical"]))
     console.print(table)
+    for paragraph in found.words():
+        say(console, paragraph)
     if out is not None:
-        say(console, f"wrote {model.save(out)}")
+        say(
+            console, f"wrote {model.save(out)} and {found.write(out / 'groups.html', f'Groups of {Path(source).name}')}"
+        )
 
 
 def _groups(option: str) -> list[int]:

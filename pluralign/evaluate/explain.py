@@ -5,7 +5,7 @@ Every function gives a table with columns of a name, a value and its 95% interva
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,8 @@ from scipy.special import expit
 from scipy.stats import rankdata
 
 from pluralign.errors import FeedbackError, OptionError
-from pluralign.evaluate.figures import Array, Figure, difference, preferred, share
-from pluralign.intervals import bootstrap
+from pluralign.evaluate.figures import Array, Figure, difference, mean, preferred, share
+from pluralign.intervals import resampled
 
 DRAWS = 300
 """Resamplings behind an interval."""
@@ -58,7 +58,7 @@ def factor_strengths(
 
     value = strengths(np.arange(len(ours)))
     random = np.random.default_rng(seed)
-    drawn = np.array([strengths(rows) for rows in _resampled(clusters, len(ours), DRAWS, random)])
+    drawn = np.array([strengths(rows) for rows in resampled(clusters, len(ours), DRAWS, random)])
     low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
     told = ((ours | theirs) & (pairs > 0)[:, None]).sum(0)
     table = pl.DataFrame({"factor": list(names), "value": value, "low": low, "high": high, "choices": told})
@@ -88,7 +88,7 @@ def factor_agreement(
 
     differences: [n, F], factor of the first response minus the second. preferred: [n], positive where the judge
     prefers the first, negative the second; zeros are left out. tau = (C - D) / (C + D + T): pairs where both agree,
-    where they differ, and where the factor alone ties. clusters: [n], resampled whole.
+    where they differ, and where the factor alone ties. clusters: [n], the units of the intervals.
 
     Oh et al. 2024 (PROFILE); that ties of the factor stand below the line is as described elsewhere.
 
@@ -103,9 +103,8 @@ def factor_agreement(
     agree = np.sign(gaps[told]) * judge[told, None]
     rows = []
     for name, values in zip(names, agree.T, strict=True):
-        low, high = bootstrap(np.mean, values, clusters=units[told], seed=seed)
-        ties = int((values == 0).sum())
-        rows.append({"factor": name, "value": float(values.mean()), "low": low, "high": high, "ties": ties})
+        tau, ties = mean(values, units[told], seed), int((values == 0).sum())
+        rows.append({"factor": name, "value": tau.value, "low": tau.low, "high": tau.high, "ties": ties})
     return pl.DataFrame(rows).sort("value", descending=True, maintain_order=True)
 
 
@@ -121,18 +120,20 @@ def factor_alignment(
     ours, theirs: differences and verdicts of each judge, as in `factor_agreement`, about the same pairs or others.
     clusters: of each; where both judged the same pairs in the same order, both are resampled alike.
 
-    Oh et al. 2024 (PROFILE).
+    Oh et al. 2024 (PROFILE). Raises `FeedbackError` for fewer than three factors.
 
     >>> x = np.eye(3).repeat([4, 6, 8], 0)
     >>> factor_alignment((x, np.ones(18)), (x, -np.ones(18)), ["a", "b", "c"]).value < -0.99
     True
     """
+    if len(names) < 3:
+        raise FeedbackError(f"a correlation of ranks needs three factors, here {len(names)}")
     of_judge = []
     for (differences, judge), units in zip((ours, theirs), clusters, strict=True):
         agree = np.sign(matrix(differences, names, float)) * np.sign(np.asarray(judge, dtype=np.float64))[:, None]
         told = np.asarray(judge) != 0
         # The same seed draws the same rows where the clusters are the same.
-        drawn = _resampled(units, len(agree), DRAWS, np.random.default_rng(seed))
+        drawn = resampled(units, len(agree), DRAWS, np.random.default_rng(seed))
         ranks = rankdata([agree[rows][told[rows]].mean(0) for rows in (np.arange(len(agree)), *drawn)], axis=1)
         ranks -= ranks.mean(1, keepdims=True)
         of_judge.append(ranks / np.maximum(np.sqrt((ranks**2).sum(1, keepdims=True)), 1e-12))
@@ -174,16 +175,16 @@ def concept_weights(
         raise FeedbackError("concepts, verdicts of +1 or -1 and domains are one for each pair")
     names, domain = np.unique(np.asarray(domains), return_inverse=True)
     signed, d = x * y[:, None], len(names)
+    member = np.eye(d)[domain]
     penalty = np.array([shared_penalty] + [own_penalty] * d)[:, None]
     largest = float(np.linalg.eigvalsh(x.T @ x)[-1]) / len(x) / 4
     size = 1 / max((2 + alpha) * largest, 1e-12)
 
     def slope(w: Array) -> Array:
-        both = -expit(-(signed * (w[0] + w[1:][domain])).sum(1))[:, None] * signed / len(x)
-        alone = -expit(-(signed @ w[0]))[:, None] * signed / len(x)
-        own = np.zeros((d, x.shape[1]))
-        np.add.at(own, domain, both)
-        return np.vstack([both.sum(0) + alpha * alone.sum(0), own])
+        each = (signed @ (w[0] + w[1:]).T)[np.arange(len(x)), domain]
+        own = -(member * expit(-each)[:, None]).T @ signed / len(x)
+        alone = -expit(-(signed @ w[0])) @ signed / len(x)
+        return np.vstack([own.sum(0) + alpha * alone, own])
 
     w = ahead = np.zeros((d + 1, x.shape[1]))
     t = 1.0
@@ -222,7 +223,7 @@ def concept_table(
         return np.array([shared, *(own.get(part, np.zeros(x.shape[1])) for part in parts[1:])])
 
     value = fitted(np.arange(len(x)))
-    drawn = np.array([fitted(rows) for rows in _resampled(clusters, len(x), 60, random)])
+    drawn = np.array([fitted(rows) for rows in resampled(clusters, len(x), 60, random)])
     low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
     return pl.DataFrame(
         [
@@ -287,20 +288,25 @@ def _probed(h: Array, sign: Array, fold: Any, ridges: Sequence[float]) -> Array:
     """[n]: whether each pair is told right by the probe fitted without its fold; label `sign` of the difference."""
     right, some = np.empty(len(h)), np.unique(fold)
     for at, f in enumerate(some):
-        held, ridge = fold == f, ridges[0]
+        held, ridge, v = fold == f, ridges[0], None
         if len(ridges) > 1:
             inner = fold == some[(at + 1) % len(some)]
-            rest = ~held & ~inner
-            tried = [(h[inner] @ probe(h[rest], sign[rest], r)) * sign[inner] for r in ridges]
-            ridge = ridges[int(np.argmin([np.logaddexp(0, -margins).sum() for margins in tried]))]
-        right[held] = preferred((h[held] @ probe(h[~held], sign[~held], ridge)) * sign[held])
+            rest, best = ~held & ~inner, np.inf
+            # From the heaviest on each begins where the last one ended.
+            for tried in sorted(ridges, reverse=True):
+                v = probe(h[rest], sign[rest], tried, v)
+                loss = float(np.logaddexp(0, -(h[inner] @ v) * sign[inner]).sum())
+                if loss < best:
+                    best, ridge, start = loss, tried, v
+            v = start
+        right[held] = preferred((h[held] @ probe(h[~held], sign[~held], ridge, v)) * sign[held])
     return right
 
 
-def probe(h: Array, sign: Array, ridge: float) -> Array:
+def probe(h: Array, sign: Array, ridge: float, start: Array | None = None) -> Array:
     """Direction [H] that tells differences [n, H] of label `sign` [n], by Newton's method."""
     a = h * sign[:, None]
-    v = np.zeros(h.shape[1])
+    v = np.zeros(h.shape[1]) if start is None else start
     for _ in range(30):
         p = expit(a @ v)
         bend = (a * (p * (1 - p))[:, None]).T @ a + ridge * np.eye(len(v))
@@ -331,21 +337,6 @@ def draw(table: pl.DataFrame, label: str, rest: float = 0.0) -> Any:
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
     return figure
-
-
-def _resampled(
-    clusters: ArrayLike | None, n: int, draws: int, random: np.random.Generator
-) -> Iterator[NDArray[np.intp]]:
-    """Rows of n, drawn with replacement, `draws` times; whole clusters [n] where there are any."""
-    if clusters is None:
-        yield from (random.integers(n, size=n) for _ in range(draws))
-        return
-    units = np.unique(np.asarray(clusters), return_inverse=True)[1]
-    if len(units) != n:
-        raise FeedbackError(f"there are {len(units):,} clusters for {n:,} rows; give one each")
-    members = np.split(np.argsort(units, kind="stable"), np.cumsum(np.bincount(units))[:-1])
-    for _ in range(draws):
-        yield np.concatenate([members[i] for i in random.integers(len(members), size=len(members))])
 
 
 def matrix(values: ArrayLike, names: Sequence[str], kind: type) -> Any:

@@ -1,7 +1,7 @@
 """Score = a network over text or features; population = whose preference. Everything here imports torch."""
 
 from pluralign.models.answers import Answers
-from pluralign.models.attribute_attention import AttributeAttention, attributes
+from pluralign.models.attribute_attention import AttributeAttention, attribute_effects, attributes
 from pluralign.models.compositional import Compositional
 from pluralign.models.decisions import (
     MaxMin,
@@ -87,6 +87,7 @@ __all__ = [
     "Variational",
     "aggregated",
     "ahead",
+    "attribute_effects",
     "attributes",
     "conjunction",
     "contrast",

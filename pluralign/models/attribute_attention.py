@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import numpy as np
 import polars as pl
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from pluralign.errors import OptionError
+from pluralign.intervals import resampled
 from pluralign.models.answers import Answers
 from pluralign.models.population import Population
 from pluralign.models.scores import Score
@@ -127,3 +130,32 @@ def attributes(model: Population, answers: Answers, names: Sequence[str] | None 
             told = {"attention": attention[k, at].item(), "effect": effect[k].item(), "lost": lost}
             rows.append({"community": community, "attribute": name, **told})
     return pl.DataFrame(rows)
+
+
+def attribute_effects(
+    fitted: Callable[[Answers], Population],
+    answers: Answers,
+    clusters: ArrayLike | None = None,
+    names: Sequence[str] | None = None,
+    *,
+    draws: int = 40,
+    seed: int = 0,
+) -> pl.DataFrame:
+    """`attributes` with 95% intervals: columns community, attribute, value (the effect), low, high, attention, lost.
+
+    fitted: what fits a population with an `AttributeAttention` score to answers; it is called once for all of them and
+    `draws` times for answers of clusters [n], such as the people of a community, that are drawn with replacement. To
+    attention and lost belong attention_low, attention_high, lost_low and lost_high.
+    """
+    told = attributes(fitted(answers), answers, names)
+    drawn: dict[str, list[list[float]]] = {name: [] for name in ("effect", "attention", "lost")}
+    for rows in resampled(clusters, len(answers), draws, np.random.default_rng(seed)):
+        some = answers.take(rows)
+        again = attributes(fitted(some), some, names)
+        for name, values in drawn.items():
+            values.append(again[name].to_list())
+    for name, values in drawn.items():
+        low, high = np.quantile(values, [0.025, 0.975], axis=0)
+        prefix = "" if name == "effect" else f"{name}_"
+        told = told.with_columns(pl.Series(f"{prefix}low", low), pl.Series(f"{prefix}high", high))
+    return told.rename({"effect": "value"})

@@ -73,7 +73,7 @@ class Features:
 
         Raises `FeedbackError` where nothing compares two responses, or a feature is missing.
         """
-        rows = [*self._pairs(data if isinstance(data, Feedback) else read(data))]
+        rows = [*self.pairs(data if isinstance(data, Feedback) else read(data))]
         if not rows:
             raise FeedbackError("no row says which of two responses was preferred; give pairs, rankings or ratings")
         keys: dict[Any, int] = {}
@@ -146,7 +146,8 @@ class Features:
             raise FeedbackError(f"features have {vectors.shape[1]} numbers here and {len(self.centre)} in the model")
         return (vectors - self.centre) / self.scale
 
-    def _pairs(self, feedback: Feedback) -> Iterator[Judgement]:
+    def pairs(self, feedback: Feedback) -> Iterator[Judgement]:
+        """The comparisons of two that `answers` reads, one for each row of it. Raises `FeedbackError`."""
         column = self.column
         if column is None:
             yield from feedback.pairs()
@@ -237,7 +238,7 @@ def _language_model(name: str, pooling: Literal["mean", "last"]) -> tuple[Encode
 
     # Its bars run to the end in no time and hide ours.
     logging.disable_progress_bar()
-    place = _packaged(name)
+    place = packaged(name)
     try:
         model, tokenizer = AutoModel.from_pretrained(place), AutoTokenizer.from_pretrained(place)
     except (OSError, ValueError) as error:
@@ -247,7 +248,7 @@ def _language_model(name: str, pooling: Literal["mean", "last"]) -> tuple[Encode
     return embed, f"{weights_fingerprint(model)}:{most}:{pooling}:end"
 
 
-def _packaged(name: str) -> str:
+def packaged(name: str) -> str:
     """The folder of an encoder that is a package of Python; any other name as it is."""
     if name != MINILM:
         return name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pluralign.models.fitting import Plurality
+    from pluralign.models.groups import Groups
 
 Array = NDArray[np.float64]
 SUPPORT = 1000
@@ -260,20 +261,13 @@ class Population(Fitted, ABC):
         """[n]: scores of responses to a prompt, for a person (a name, or weights [K]) or the mean."""
         return self.export(annotator)(prompt, responses)
 
-    def groups(self) -> pl.DataFrame:
-        """A row a group: its share (mean weight), how many people it describes best, and those nearest to it.
+    def groups(self, feedback: Any = None, people: Mapping[str, Mapping[str, Any]] | None = None) -> Groups:
+        """Who the groups are and, given the feedback, what they like: see `groups.describe`. One for all if none."""
+        from pluralign.feedback import Feedback, read
+        from pluralign.models.groups import describe
 
-        One row for all, with those nearest to the mean, where people do not belong to groups.
-        """
-        near = self._weights if self.simplex else -(self._weights - self._mean()).square().sum(1, keepdim=True)
-        best = near.argmax(1).numpy()
-        shares = near.mean(0).tolist() if self.simplex else [1.0]
-        rows = []
-        for k, share in enumerate(shares):
-            nearest = near[:, k].argsort(descending=True, stable=True)[:5].tolist()
-            typical = [self.people_[i] for i in nearest if best[i] == k]
-            rows.append({"group": k, "share": share, "people": int((best == k).sum()), "typical": typical})
-        return pl.DataFrame(rows, schema_overrides={"typical": pl.List(pl.String)})
+        known = feedback is None or isinstance(feedback, Answers | Feedback)
+        return describe(self, feedback if known else read(feedback), people)
 
     def likes(self, prompt: str, responses: Sequence[str]) -> pl.DataFrame:
         """Each group's scores of these responses, [n] rows of a table, less the group's mean; everybody's, if one."""

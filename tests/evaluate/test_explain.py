@@ -177,6 +177,7 @@ def test_the_ridge_is_chosen_among_what_is_fitted() -> None:
         (lambda: factor_strengths([[1]], [[1], [0]], ["a"]), "one for each choice"),
         (lambda: factor_agreement([[1.0]], [0.0], ["a"]), "not all ties"),
         (lambda: factor_agreement([[1.0]], [1.0], ["a", "b"]), "2 names"),
+        (lambda: factor_alignment(([[1.0]], [1.0]), ([[1.0]], [1.0]), ["a"]), "three factors"),
         (lambda: concept_weights([[1.0]], [0.5], ["a"]), r"\+1 or -1"),
         (lambda: concept_weights([[1.0]], [1.0], ["a"], alpha=-1), "at least zero"),
         (lambda: probe_layers([[[1.0]]]), "layers, pairs, width"),

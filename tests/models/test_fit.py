@@ -55,7 +55,7 @@ def test_two_tastes_are_two_groups_and_the_gain_is_beyond_chance(model: Preferen
     assert max(found.null) < found.gain / 2
     assert found.p == pytest.approx(0.2)
     assert model.accuracy(rows()) > 0.97
-    table = model.groups()
+    table = model.groups().table
     assert table["share"].sum() == pytest.approx(1)
     assert table["people"].sum() == 6
 

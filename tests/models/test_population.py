@@ -80,7 +80,7 @@ def test_every_population_is_fitted_and_foretells(fitted: tuple[str, Population,
     # The same margins whatever people a table holds, and by name.
     alone = answers.take(answers.person == 3)
     assert model.margins(alone) == pytest.approx(model.margins(alone, "p03"), abs=1e-5)
-    assert model.groups()["people"].sum() == 12
+    assert model.groups().table["people"].sum() == 12
 
 
 def test_every_population_places_new_people_and_nothing_else_moves(fitted: tuple[str, Population, Answers]) -> None:

@@ -24,6 +24,7 @@ from pluralign.models import (
     RoutedMixture,
     RoutedRewards,
     Variational,
+    attribute_effects,
     attributes,
     hedge,
     min_norm,
@@ -262,6 +263,23 @@ def test_prefpalette_names_what_communities_value() -> None:
         attributes(Hierarchical(0.0).fit(answers), answers)
     with pytest.raises(OptionError, match="1 to 7"):
         AttributeAttention(7, 2, attributes=8)
+
+
+def test_prefpalette_effects_have_intervals_over_the_people_of_a_community() -> None:
+    theta = np.zeros((2, 4))
+    theta[0, 2], theta[1, 2] = 2.0, -2.0
+    answers = linear(theta, 90, seed=2)
+
+    def fitted(some: Answers) -> PreferenceModel:
+        score = AttributeAttention(4, 2, attributes=2, width=4)
+        return PreferenceModel(score, apart=True, epochs=20, batch=60, lr=0.1).fit(some)
+
+    table = attribute_effects(fitted, answers, np.arange(180) // 3, ["care", "noise"], draws=4)
+    told = {(row["community"], row["attribute"]): row for row in table.iter_rows(named=True)}
+    assert told["p000", "care"]["low"] > 0 > told["p001", "care"]["high"]
+    assert told["p000", "noise"]["low"] < 0.3
+    assert (table["low"] < table["value"]).all()
+    assert (table["lost_low"] <= table["lost_high"]).all()
 
 
 def test_prefpalette_trained_to_do_without_attributes_does_better_without() -> None:
