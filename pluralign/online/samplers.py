@@ -192,20 +192,33 @@ class BestAndWorst:
 
     Rewards rank them; a judge that only compares is asked about all pairs, and the mean chance ranks. temperature: 0
     for the very best, else a draw with probability softmax(reward / temperature) (soft best of n; the exponential tilt
-    of the draws' law when K is large). Equal values go to the earlier draw. A draw without an answer takes no part, and
-    a prompt with too few answers comes back without samples.
+    of the draws' law when K is large). Equal values go to the earlier draw. margin: a prompt whose best and worst lie
+    no further apart comes back without samples; 0 leaves ties out. A draw without an answer takes no part, and a prompt
+    with too few answers comes back without samples too.
 
     Stiennon et al. 2020; iterative DPO's pair. `score` of a sample is its reward or mean chance.
     """
 
-    def __init__(self, sampler: Sampler, judge: Judge, *, worst: bool = True, temperature: float = 0.0) -> None:
+    def __init__(
+        self,
+        sampler: Sampler,
+        judge: Judge,
+        *,
+        worst: bool = True,
+        temperature: float = 0.0,
+        margin: float | None = None,
+    ) -> None:
         if temperature < 0 or (worst and temperature > 0):
             raise OptionError("a temperature is not below 0, and of softly chosen draws there is no worst")
+        if margin is not None and (margin < 0 or not worst):
+            raise OptionError("a margin is that between best and worst, and not below 0")
         self.sampler, self.judge, self.worst, self.temperature = sampler, judge, worst, temperature
+        self.margin = margin
         k, law = len(sampler.laws), sampler.laws[0]
         how = f"of {k} by {judge.name}" if not temperature else f"softly of {k} at {temperature:g} by {judge.name}"
         if others := [str(other) for other in dict.fromkeys(sampler.laws) if other != law]:
             how += f" together with {'; '.join(others)}"
+        how += "" if margin is None else f" if more than {margin:g} apart"
         sides = ("best", "worst") if worst else ("best",)
         self.laws = tuple(replace(law, selection=f"{side} {how}") for side in sides)
 
@@ -222,6 +235,8 @@ class BestAndWorst:
         if len(known) < len(self.laws):
             return ()
         told = values[known]
+        if self.margin is not None and np.ptp(told) <= self.margin:
+            return ()
         if self.temperature:
             chances = np.exp((told - told.max()) / self.temperature)
             first = np.random.default_rng(hashed(seed, "best")).choice(len(told), p=chances / chances.sum())
