@@ -89,7 +89,7 @@ class AttributeAttention(Score):
 
     def margin(self, left: Tensor, right: Tensor, weights: Tensor, prompts: Tensor | None = None) -> Tensor:
         """Reward of left minus reward of right, [...]."""
-        return (self.prototypes(left, right) * weights).sum(-1)
+        return self.forward(left, weights) - self.forward(right, weights)
 
     def prototypes(self, left: Tensor, right: Tensor, prompts: Tensor | None = None) -> Tensor:
         """Margins [..., C] of each community."""

@@ -105,8 +105,9 @@ class Compositional(Fitted):
 
     def margins(self, answers: Any) -> Array:
         """[n]: reward of left less reward of right."""
-        answers = self.read(answers)
-        return np.asarray(self._design(answers)[0] @ self.weights_)
+        left, right = self.read(answers).features
+        reward = self.export()
+        return np.asarray((reward.of(left) - reward.of(right)).numpy())
 
     def accuracy(self, answers: Any) -> float:
         """Share of answers whose preferred side has the higher reward; equal ones count one half, ties are left out."""
@@ -136,10 +137,10 @@ class Compositional(Fitted):
     def export(self, weights: Any = None) -> Reward:
         """An ordinary reward; of these `weights` [D] instead of the fitted ones, where given."""
         worth = self.weights_ if weights is None else np.asarray(weights, dtype=np.float64)
-        head = Head(len(worth)).requires_grad_(False)
-        head.directions[0, :-1] = torch.as_tensor(worth / self.scale_, dtype=torch.float32)
+        head = Head(len(worth)).double().requires_grad_(False)
+        head.directions[0, :-1] = torch.as_tensor(worth / self.scale_)
         head.directions[0, -1] = 0.0
-        return Reward(head, torch.ones(1), self.features)
+        return Reward(head, torch.ones(1, dtype=torch.float64), self.features)
 
 
 def _right(margins: ArrayLike, answers: Answers) -> float:

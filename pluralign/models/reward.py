@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -20,7 +22,8 @@ from pluralign.models.scores import Score
 class Reward:
     """A score at fixed weights [K]: what best-of-n, filters and aligners expect.
 
-    Differences of rewards are the model's margins for somebody of these weights.
+    Differences of rewards are the model's margins for somebody of these weights, bit for bit on the same rows, where
+    margins are differences of scores at all: mixtures mix chances, and distributions compare themselves.
     """
 
     scorer: Score
@@ -29,8 +32,10 @@ class Reward:
 
     @torch.no_grad()
     def of(self, items: Tensor, prompts: Tensor | None = None) -> Tensor:
-        """Rewards [n] of vectors [n, D] (prompts [n, P])."""
-        out: Tensor = self.scorer(items, self.weights.expand(len(items), -1), prompts)
+        """Rewards [n] of vectors [n, D] (prompts [n, P]), in the precision of the weights."""
+        dtype = self.weights.dtype
+        asked = None if prompts is None else prompts.to(dtype)
+        out: Tensor = self.scorer(items.to(dtype), self.weights.expand(len(items), -1), asked)
         return out
 
     def __call__(self, prompt: str, responses: Sequence[str]) -> NDArray[np.float64]:
@@ -43,12 +48,13 @@ class Reward:
             asked = torch.as_tensor(self.features.vectors([prompt]), dtype=torch.float32).expand(len(items), -1)
         return np.asarray(self.of(items, asked).double().numpy())
 
-    def save_pretrained(self, folder: str | Path) -> Path:
-        """Write a `transformers` classifier with one label, for any tool that takes reward models.
+    def classifier(self, dtype: Literal["float32", "float64"] = "float32") -> tuple[Any, Any]:
+        """A `transformers` classifier with one label, and its tokenizer, for any tool that takes reward models.
 
         Its reward of prompt, blank line and response differs from this one by a constant. The encoder must be a causal
         language model read at its last token (`Features(name, pooling="last")`), and the reward linear in its vectors.
-        Raises `OptionError` otherwise.
+        Its matrix, in which the scales of the features are folded, is computed in double precision and rounded once to
+        dtype, so that its margins are the model's but for the rounding of sums. Raises `OptionError` otherwise.
         """
         from pluralign.policy.rewards import load_reward
 
@@ -58,17 +64,24 @@ class Reward:
                 "only rewards on the last token of prompt and response make a classifier of transformers; fit with "
                 "Features(NAME, pooling='last'), or use this object as it is"
             )
-        scale = torch.ones(1) if features.scale is None else torch.as_tensor(features.scale, dtype=torch.float32)
-        model, tokenizer = load_reward(features.encoder)
+        model, tokenizer = load_reward(features.encoder, dtype=dtype)
         width = model.score.in_features
-        worth = self.of(torch.eye(width)) - self.of(torch.zeros(1, width))
-        tried = torch.randn(8, width, generator=torch.Generator().manual_seed(0))
-        if not torch.allclose(self.of(tried) - self.of(torch.zeros(1, width)), tried @ worth, rtol=1e-3, atol=1e-3):
+        exact = replace(self, scorer=copy.deepcopy(self.scorer).double(), weights=self.weights.double())
+        nothing = exact.of(torch.zeros(1, width))
+        worth = exact.of(torch.eye(width)) - nothing
+        tried = torch.randn(8, width, generator=torch.Generator().manual_seed(0)).double()
+        if not torch.allclose(exact.of(tried) - nothing, tried @ worth, rtol=1e-9, atol=1e-9):
             raise OptionError(
                 f"the reward of {type(self.scorer).__name__} is not linear in its vectors, so no classifier with one "
                 "matrix gives it; fit a low-rank population or a linear head, or use this object as it is"
             )
+        scale = torch.ones(1) if features.scale is None else torch.as_tensor(features.scale)
         model.score.weight.data = (worth / scale)[None].to(model.dtype)
+        return model, tokenizer
+
+    def save_pretrained(self, folder: str | Path, dtype: Literal["float32", "float64"] = "float32") -> Path:
+        """Write the `classifier` to a folder that `AutoModelForSequenceClassification.from_pretrained` reads."""
+        model, tokenizer = self.classifier(dtype)
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         return Path(folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from pluralign.models import Features, Head, IdealPoint, PreferenceModel, Reward
 from pluralign.models import features as module
 from pluralign.models.features import _packaged
 from pluralign.policy.batch import collate
+from pluralign.policy.embed import last_token
 from pluralign.policy.encode import Encoder
 from pluralign.policy.rewards import load_reward, rewards, with_head
 from pluralign.train import TextReward, align
@@ -141,9 +143,67 @@ def test_a_frozen_language_model_with_a_head_is_exported_as_a_classifier(folder:
         with torch.no_grad():
             both = theirs(**tok(texts, return_tensors="pt", padding=True)).logits[:, 0].double()
         found.append(float(both[0] - both[1]))
-    assert found == pytest.approx(model.margins(answers).tolist(), abs=1e-4)
     two = reward("0 and 0?", [PAIRS[0]["chosen"], PAIRS[0]["rejected"]])
-    assert two[0] - two[1] == pytest.approx(found[0], abs=1e-4)
+    # What is left is the rounding of one sum of products in single precision, here at most 16 of its last digits.
+    vectors = answers.items * torch.as_tensor(features.scale, dtype=torch.float32)
+    size = float((vectors * theirs.score.weight[0].detach()).abs().sum(1).max()) * torch.finfo(torch.float32).eps
+    assert found == pytest.approx(model.margins(answers).tolist(), abs=16 * size)
+    assert two[0] - two[1] == pytest.approx(found[0], abs=16 * size)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_an_exported_classifier_gives_the_same_bits_wherever_it_is_opened(
+    folder: Path, tmp_path: Path, dtype: Literal["float32", "float64"]
+) -> None:
+    features = Features(str(folder), pooling="last", cache=None)
+    answers = features.answers(PAIRS)
+    model = RewardModel(Head(answers.items.shape[1]), epochs=5).fit(answers)
+    model.features = features
+    ours, tok = model.export().classifier(dtype)
+    out = model.export().save_pretrained(tmp_path / "classifier", dtype)
+    theirs = AutoModelForSequenceClassification.from_pretrained(out, dtype=getattr(torch, dtype))
+    assert theirs.score.weight.dtype == getattr(torch, dtype)
+    assert torch.equal(ours.score.weight, theirs.score.weight)
+    texts = [f"{row['prompt']}\n\n{row[side]}" for row in PAIRS for side in ("chosen", "rejected")]
+    batch = tok(texts, return_tensors="pt", padding=True)
+    with torch.no_grad():
+        one, two = (each(**batch).logits[:, 0] for each in (ours, theirs))
+        states = theirs.base_model(**batch).last_hidden_state
+    assert torch.equal(one, two)
+    # The last real token's state times the matrix, and nothing else: no bias, no padding.
+    at = last_token(batch["input_ids"], batch["attention_mask"], tok.pad_token_id)
+    by_hand = torch.nn.functional.linear(states, ours.score.weight)[torch.arange(len(texts)), at, 0]
+    assert torch.equal(by_hand, one)
+    if dtype == "float64":
+        # In double precision throughout, the head on standardised features and the folded matrix are one.
+        vectors = (states[torch.arange(len(texts)), at].numpy() - features.centre) / features.scale
+        head = model.scorer.directions[0, :-1].double().numpy()  # type: ignore[union-attr]
+        gap = (vectors[::2] - vectors[1::2]) @ head
+        assert (one[::2] - one[1::2]).numpy() == pytest.approx(gap, abs=1e-12 * float(one.abs().max()))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rewards_of_a_run_are_those_of_transformers_bit_for_bit(tmp_path: Path, dtype: str) -> None:
+    run = align(PAIRS, "lab:tiny", reward=True, output_dir=tmp_path / "run", eval_data=0, **OPTIONS)
+    model, tok = load_reward(str(run.path / "model"), dtype=dtype)
+    theirs = AutoModelForSequenceClassification.from_pretrained(run.path / "model", dtype=getattr(torch, dtype))
+    encoder = Encoder(tok)
+    rows = [
+        encoder.encode((Message(r["prompt"]),), ((Message(r["chosen"]),), (Message(r["rejected"]),))) for r in PAIRS
+    ]
+    tokens = collate(rows, pad_id=tok.pad_token_id)
+    with torch.no_grad():
+        logits = theirs(input_ids=tokens.input_ids, attention_mask=tokens.attention_mask).logits[:, 0]
+        ours = rewards(model, tokens)
+    assert ours.dtype == getattr(torch, dtype)
+    assert torch.equal(ours.flatten(), logits)
+    if dtype == "float32":
+        margins, at = TextReward(model, tok).margins(PAIRS, batch_size=len(PAIRS))
+        # One batch of all rows, ordered by length: the same texts, padded alike.
+        order = sorted(range(len(rows)), key=lambda i: rows[i].length)
+        both = rewards(model, collate([rows[i] for i in order], pad_id=tok.pad_token_id)).detach().double()
+        assert at.tolist() == list(range(len(PAIRS)))
+        assert margins[order].tolist() == (both[:, 0] - both[:, 1]).tolist()
 
 
 def test_the_reward_of_one_person_is_exported_too(folder: Path, tmp_path: Path) -> None:
