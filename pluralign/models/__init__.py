@@ -24,7 +24,7 @@ from pluralign.models.hierarchical import Hierarchical, OwnReward
 from pluralign.models.judged import Judged, rewards_batch
 from pluralign.models.localise import Localised, dirichlet, localise
 from pluralign.models.losses import find_loss, losses
-from pluralign.models.meta import ContrastiveHead, MetaRewardModel, ahead, contrast, spread
+from pluralign.models.meta import ContrastiveHead, MetaRewardModel, ahead, codes, contrast, spread, swapped
 from pluralign.models.mixture import MixedRewards, MixtureModel
 from pluralign.models.multi_source import MultiSource, min_norm
 from pluralign.models.pairs import Categorical, GeneralPreference, MeanVariance, PairScore, Pairwise
@@ -89,6 +89,7 @@ __all__ = [
     "ahead",
     "attribute_effects",
     "attributes",
+    "codes",
     "conjunction",
     "contrast",
     "dirichlet",
@@ -112,6 +113,7 @@ __all__ = [
     "route",
     "spread",
     "standing",
+    "swapped",
     "verdicts",
     "welfare",
 ]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pluralign.errors import OptionError
-from pluralign.likelihoods import choice
+from pluralign.likelihoods import choice, log_softmax
 from pluralign.models.heads import Head
 from pluralign.models.judged import Judged
 from pluralign.models.reward_model import RewardModel, learnt, mean_loss
@@ -29,11 +29,45 @@ def contrast(first: Tensor, second: Tensor, temperature: float = 0.05) -> Tensor
     return each.mean()
 
 
+@torch.no_grad()
+def codes(alike: Tensor, epsilon: float = 0.05, rounds: int = 3) -> Tensor:
+    """[n, P]: to which of P prototypes each of n things belongs, likenesses [n, P], all prototypes alike often.
+
+    exp(likeness / epsilon), scaled by turns until columns sum to n / P and rows to one (Sinkhorn and Knopp 1967), a few
+    `rounds` of it. Caron et al. 2020 (SwAV).
+
+    >>> codes(torch.tensor([[0.5, 0.4], [0.9, 0.1]]), rounds=20).round(decimals=2).tolist()
+    [[0.0, 1.0], [1.0, 0.0]]
+    """
+    log = alike / epsilon
+    for _ in range(rounds):
+        log = log_softmax(log.T).T
+        log = log_softmax(log)
+    return log.exp()
+
+
+def swapped(
+    first: Tensor, second: Tensor, prototypes: Tensor, temperature: float = 0.1, epsilon: float = 0.05
+) -> Tensor:
+    """Each view foretells to which prototype the other belongs, by softmax of cosine / temperature; a scalar, nats.
+
+    first, second: [n, d], two views of the same n things. prototypes: [P, d]. Caron et al. 2020 (SwAV).
+
+    >>> round(swapped(torch.eye(2), torch.eye(2), torch.eye(2), 1.0).item(), 4)
+    0.3133
+    """
+    ends = nn.functional.normalize(prototypes, dim=-1)
+    one, other = (nn.functional.normalize(view, dim=-1) @ ends.T for view in (first, second))
+    each: Tensor = choice(one / temperature, codes(other, epsilon)) + choice(other / temperature, codes(one, epsilon))
+    return each.mean() / 2
+
+
 class ContrastiveHead(Head):
     """A head with hidden layers whose representations of a batch's responses are also told apart from each other.
 
-    Two passes with dropout are two views; the views of a pair's difference are compared with those of the other pairs
-    (`contrast`), and `weight` of that is added to the loss. 0 is a plain head with dropout.
+    Two passes with dropout are two views of each pair's difference, compared with those of the other pairs
+    (`contrast`), or, with `prototypes`, as many of which are learnt, by the one to which each belongs (`swapped`).
+    `weight` of that is added to the loss. 0 is a plain head.
 
     Wang et al. 2024 (Secrets of RLHF II). Raises `OptionError`.
     """
@@ -47,12 +81,21 @@ class ContrastiveHead(Head):
         weight: float = 0.1,
         temperature: float = 0.05,
         dropout: float = 0.1,
+        prototypes: int = 0,
     ) -> None:
         super().__init__(features, groups, hidden=hidden)
-        if not 0 <= dropout < 1 or weight < 0 or temperature <= 0:
-            raise OptionError("dropout is a share below 1, weight is 0 or more and temperature above 0")
-        self.settings |= {"weight": weight, "temperature": temperature, "dropout": dropout}
+        if not 0 <= dropout < 1 or weight < 0 or temperature <= 0 or prototypes < 0:
+            raise OptionError("dropout is a share below 1, weight and prototypes are 0 or more and temperature above 0")
+        self.settings |= {"weight": weight, "temperature": temperature, "dropout": dropout, "prototypes": prototypes}
         self.weight, self.temperature, self.dropout = weight, temperature, dropout
+        self.ends = nn.Parameter(torch.randn(prototypes, hidden)) if prototypes else None
+
+    def reset_parameters(self) -> None:
+        """Begin again, prototypes in random directions."""
+        super().reset_parameters()
+        ends: nn.Parameter | None = getattr(self, "ends", None)
+        if ends is not None:
+            ends.data = torch.randn_like(ends)
 
     def penalty(self, left: Tensor, right: Tensor) -> Tensor:
         """The contrastive term of these pairs [n, D], on differences of their representations."""
@@ -63,6 +106,8 @@ class ContrastiveHead(Head):
             both = self.projector(torch.stack([left, right]))
             return nn.functional.dropout(both[0] - both[1], self.dropout)
 
+        if self.ends is not None:
+            return self.weight * swapped(view(), view(), self.ends, self.temperature)
         return self.weight * contrast(view(), view(), self.temperature)
 
 

@@ -21,9 +21,11 @@ from pluralign.models import (
     RewardModel,
     Strength,
     ahead,
+    codes,
     contrast,
     ensemble,
     spread,
+    swapped,
 )
 
 
@@ -200,6 +202,38 @@ def test_the_spread_of_rewards_is_its_formula_and_meta_steps_widen_it() -> None:
     assert meta.accuracy(answers) > 0.9
     with pytest.raises(OptionError, match="without labels"):
         MetaRewardModel(Head(4)).fit(answers)
+
+
+def test_swapped_assignments_fill_all_prototypes_alike_and_agree_between_views() -> None:
+    alike = torch.rand(40, 5, generator=torch.Generator().manual_seed(0))
+    found = codes(alike, epsilon=0.5, rounds=50)
+    assert found.sum(1) == pytest.approx(1, abs=1e-5)
+    assert found.sum(0) == pytest.approx(8, abs=1e-3)
+    # All look most like the first prototype, and still the second gets half: those that look least unlike it.
+    one_sided = torch.stack([torch.ones(6), torch.linspace(0, 0.9, 6)], 1)
+    assert codes(one_sided, rounds=100).argmax(1).tolist() == [0, 0, 0, 1, 1, 1]
+    # Golden: the cross-entropy of softmax((1, 0) / tau) where both views lie at one prototype, else of (0, 1) / tau.
+    ends = torch.eye(2)
+    assert swapped(ends, ends, ends, 0.5).item() == pytest.approx(np.log1p(np.exp(-2)), abs=1e-5)
+    assert swapped(ends, ends.flip(0), ends, 0.5).item() == pytest.approx(2 + np.log1p(np.exp(-2)), abs=1e-5)
+    # Codes are targets: only the other view's softmax has a slope.
+    view = torch.randn(6, 2, requires_grad=True)
+    swapped(view, ends[[0, 1, 0, 1, 0, 1]], ends).backward()
+    assert view.grad is not None
+    answers, _ = flipped_world(300, 0.0, 0, 4)
+
+    def views(weight: float) -> tuple[torch.Tensor, torch.Tensor]:
+        head = ContrastiveHead(4, hidden=16, weight=weight, temperature=0.1, prototypes=4)
+        model = RewardModel(head, epochs=15, batch=100, lr=0.02).fit(answers)
+        assert model.accuracy(answers) > 0.9
+        left, right = answers.features
+        with torch.no_grad():
+            return model.scorer.projector(left) - model.scorer.projector(right), model.scorer.state_dict()["ends"]
+
+    near, far = views(0.3), views(0.0)
+    assert swapped(near[0], near[0], near[1]) < swapped(far[0], far[0], far[1]) - 0.2
+    towards = torch.nn.functional.normalize(near[1], dim=-1)
+    assert (near[0] @ towards.T).argmax(1).bincount(minlength=4).min() > 15
 
 
 def test_a_contrastive_term_tells_differences_apart() -> None:
