@@ -268,9 +268,9 @@ import sys
 from pluralign.train import align
 n = int(sys.argv[4])
 rows = [{"prompt": f"{i}?", "chosen": f" It is {i}" + " so" * (i % 4), "rejected": " No."} for i in range(n)]
-align(rows, "lab:tiny", sys.argv[2], output_dir=sys.argv[1], eval_data=0.25, pretrain_steps=2, max_steps=6,
-      per_device_train_batch_size=int(sys.argv[3]), logging_steps=1, optim="sgd", learning_rate=0.1,
-      save_strategy="no", use_cpu=True)
+align(rows, "lab:tiny", sys.argv[2], reward=len(sys.argv) > 5, output_dir=sys.argv[1], eval_data=0.25,
+      pretrain_steps=2, max_steps=6, per_device_train_batch_size=int(sys.argv[3]), logging_steps=1, optim="sgd",
+      learning_rate=0.1, save_strategy="no", use_cpu=True)
 """
 
 
@@ -291,6 +291,21 @@ align(rows, "lab:tiny", sys.argv[2], output_dir=sys.argv[1], eval_data=0.25, pre
     ],
 )
 def test_two_processes_give_the_losses_of_one(objective: str, rows: str, tmp_path: Path) -> None:
+    one_and_two(tmp_path, objective, rows)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("objective", "rows"), [("bradley_terry", "14"), ("hinge_norm + 0.01*centring", "9")])
+def test_two_processes_train_the_reward_of_one(objective: str, rows: str, tmp_path: Path) -> None:
+    one, two = one_and_two(tmp_path, objective, rows, "reward")
+    assert weights(two)["score.weight"].shape[0] == 1
+    assert np.ptp([m["rewards/margins"] for m in two.metrics]) > 0.1
+    for name in ("rewards/chosen", "rewards/margins"):
+        assert [m[name] for m in one.metrics] == pytest.approx([m[name] for m in two.metrics], abs=1e-5)
+
+
+def one_and_two(tmp_path: Path, objective: str, rows: str, *reward: str) -> tuple[Run, Run]:
+    """Runs in one process and in two, seen to have the same losses and weights."""
     script = tmp_path / "two.py"
     script.write_text(TWO)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
@@ -298,7 +313,10 @@ def test_two_processes_give_the_losses_of_one(objective: str, rows: str, tmp_pat
     environment["PYTHONPATH"] = str(Path(pluralign.__file__).parents[1])
     one, two = tmp_path / "one", tmp_path / "two"
     subprocess.run(
-        [sys.executable, str(script), str(one), objective, "4", rows], check=True, env=environment, capture_output=True
+        [sys.executable, str(script), str(one), objective, "4", rows, *reward],
+        check=True,
+        env=environment,
+        capture_output=True,
     )
     launch = [
         sys.executable,
@@ -312,12 +330,17 @@ def test_two_processes_give_the_losses_of_one(objective: str, rows: str, tmp_pat
     ]
     launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
     done = subprocess.run(
-        [*launch, str(script), str(two), objective, "2", rows], env=environment, capture_output=True, text=True
+        [*launch, str(script), str(two), objective, "2", rows, *reward],
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     first, second = Run.open(one), Run.open(two)
     assert [m["loss"] for m in first.metrics] == pytest.approx([m["loss"] for m in second.metrics], abs=1e-5)
     assert_same_weights(first, second, tolerance=1e-5)
+    assert second.config["processes"] == 2
+    return first, second
 
 
 def mixed(n: int) -> list[dict[str, object]]:
