@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from pluralign.policy.attention import use_packed_attention
-from pluralign.policy.gates import products_made_again
 from pluralign.policy.head import Statistics, statistics_of_logits, token_statistics
 from pluralign.policy.layout import Layout
+from pluralign.policy.recompute import recomputing
 
 
 def unwrapped(model: Any) -> Any:
@@ -45,7 +45,7 @@ def through_tiles(
     own, before = head.forward, vars(head).get("forward")
     head.forward = instead
     try:
-        with products_made_again(base):
+        with recomputing(base):
             _called(model, base, layout)
     finally:
         if before is None:
