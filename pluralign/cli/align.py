@@ -163,7 +163,7 @@ def _print_online_help(context: typer.Context, name: str | None) -> None:
     print(context.get_help())
     console = Console(file=sys.stdout)
     shown = [find(name)] if name else list(catalogue().values())
-    title = "Learners (beside every objective that learns from pairs, by its own name)"
+    title = "Learners (beside the objectives that align takes, by their own names)"
     table = Table("learner", "equation (minimised)", "asks for", "options", title=title, show_lines=True)
     for item in shown:
         table.add_row(item.name, item.equation, str(item.judge), _listed(item.options.model_fields) or "none")

@@ -90,22 +90,16 @@ def population(
         fields["mismatched_log_ratio"] = ((logp - ref_logp).mean(0) * often).sum()[None]
     if needs & TOKENWISE:
         fields["tokens"] = _token_batch(world, log_p, log_ref, prompt[:, 0], response)
-    batch = PolicyBatch(
-        logp=rows_logp,
-        length=rows(torch.tensor(world.length)),
-        ref_logp=rows(ref_logp),
-        weight=weight,
-        **fields,
+    return goal.centred(
+        PolicyBatch(
+            logp=rows_logp,
+            length=rows(torch.tensor(world.length)),
+            ref_logp=rows(ref_logp),
+            weight=weight,
+            **fields,
+        ),
+        **options,
     )
-    if Need.RUNNING_REWARD in needs:
-        reward = goal.shifted_reward(batch.detached, **options).values
-        classes = [(reward * side * weight[:, None]).sum() / (side * weight[:, None]).sum() for side in _sides(batch)]
-        return PolicyBatch(**{**vars(batch), "reward_shift": sum(classes) / len(classes)})
-    return batch
-
-
-def _sides(batch: PolicyBatch) -> list[torch.Tensor]:
-    return [side.double() for side in (batch.sign > 0, batch.sign < 0) if bool(side.any())]
 
 
 def _token_batch(

@@ -109,6 +109,7 @@ class Table:
             "logp": token_logp(world, log_p),
             "sampled_logp": token_logp(world, frozen["previous"]),
             "kl": drift,
+            "reference_kl": (log_ref.exp() * (log_ref - log_p)).sum(-1)[:, node] * mask,
             "value": (value := self.value(frozen["previous"])[:, node] * mask),
             "sampled_value": value,
         }

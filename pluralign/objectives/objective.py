@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated, Any, get_type_hints
 
 import pydantic
 from annotated_types import Ge, Gt, Le, Lt
+from array_api_compat import array_namespace
 
 from pluralign.errors import MissingInput, OptionError
 from pluralign.likelihoods.labels import expected
@@ -217,6 +219,23 @@ class Objective:
     def shifted_reward(self, batch: PolicyBatch, **options: Any) -> Scores:
         """The reward that `reward_shift` is the running mean of; needed where `Need.RUNNING_REWARD` is."""
         return self._shifts(batch, **self.checked(options)) if self._shifts else self.score(batch, **options)
+
+    def centred(self, batch: PolicyBatch, **options: Any) -> PolicyBatch:
+        """The batch with its own mean reward as `reward_shift`, good and bad responses counting alike; one step alone.
+
+        For objectives that need a running mean and have no steps before; others get the batch as it is.
+        """
+        if Need.RUNNING_REWARD not in self.needs(**options):
+            return batch
+        xp = array_namespace(batch.logp)
+        reward = self.shifted_reward(batch.detached, **options).values
+        weight = (xp.ones_like(batch.logp[:, 0]) if batch.weight is None else batch.weight)[:, None]
+        means, there = [], []
+        for side in (batch.sign > 0, batch.sign < 0):
+            size = xp.sum(xp.where(side, weight, 0 * weight))
+            there.append(xp.where(size > 0, xp.ones_like(size), 0 * size))
+            means.append(xp.sum(xp.where(side, weight * reward, 0 * reward)) / xp.where(size > 0, size, 1 + 0 * size))
+        return replace(batch, reward_shift=sum(means) / xp.clip(sum(there), min=1.0))
 
     def needs(self, **options: Any) -> set[Need]:
         """What must be computed for these options."""

@@ -13,6 +13,7 @@ import torch
 from pluralign.errors import OptionError
 from pluralign.objectives import PolicyBatch
 from pluralign.online import offline
+from pluralign.online.drawn import hashed
 from pluralign.online.forward import Numbers, numbers
 from pluralign.online.groups import Each, Group, by_model, column, scored, spread, tokens_of
 from pluralign.online.kl import adapted
@@ -23,6 +24,9 @@ from pluralign.online.student import Steps, Student, save
 from pluralign.policy.batch import TokenBatch
 from pluralign.policy.logprobs import logprobs
 from pluralign.train.data import Row
+
+EXACT = {"kl", "tokens.kl", "tokens.reference_kl"}
+"""What needs whole next-token distributions."""
 
 
 @dataclass
@@ -147,7 +151,7 @@ class Fit:
         width = max(one.logp.shape[-1] for one in each)
         leaves = {
             name: torch.cat([_wide(getattr(one, name), width) for one in each]).requires_grad_()
-            for name in ("logp", "value", "kl")
+            for name in ("logp", "value", "kl", "reference_kl")
             if getattr(each[0], name) is not None
         }
         judged = torch.cat(beside).requires_grad_() if beside else None
@@ -181,7 +185,7 @@ class Fit:
         return batch.mean(self.learner(batch, **student.options)), batch
 
     def _numbers(self, student: Student, places: Sequence[int]) -> Numbers:
-        exact = bool(self.learner.needs(**student.options) & {"kl", "tokens.kl"})
+        exact = bool(self.learner.needs(**student.options) & EXACT)
         tokens = self._tokens(places, student.model.device)
         reference = self.snapshots["reference"] if exact else None
         return numbers(student.model, tokens, head=student.head, reference=reference)
@@ -198,6 +202,8 @@ class Fit:
             written = frozen[self.writer]
         else:
             written = spread_out([[] if group.logp is None else group.logp for group in self.groups])
+        # Of this step and no other, so that a run that goes on draws what an unbroken one does.
+        random = torch.Generator().manual_seed(hashed(self.steps.seed, student.taken))
         own = None
         if self.learner.tokens or any(name.startswith("tokens.") for name in self.learner.needs(**student.options)):
             own = SampleTokens(
@@ -207,6 +213,8 @@ class Fit:
                 value=found.value,
                 sampled_value=None if self.values is None else spread_out(self.values),
                 kl=found.kl,
+                reference_kl=found.reference_kl,
+                uniform=torch.rand(found.logp.shape, generator=random).to(found.logp),
                 snapshots=frozen,
             )
         components, multipliers = column(groups, "components", device), None
@@ -228,6 +236,7 @@ class Fit:
             kl=None if found.kl is None else found.kl.sum(-1),
             length=tokens.length.to(found.logp.dtype),
             tokens=own,
+            uniform=torch.rand((*tokens.shape, tokens.shape[1]), generator=random).to(found.logp),
         )
 
     def _tokens(self, places: Sequence[int], device: Any) -> TokenBatch:

@@ -16,12 +16,13 @@ class Numbers:
     """Numbers at the response tokens of B rows of K responses, [B, K, T], zero elsewhere.
 
     logp: log pi(token). value: what the value head expects from here on, before the token is seen. kl: KL(pi || ref) of
-    the next-token distributions.
+    the next-token distributions; reference_kl: KL(ref || pi).
     """
 
     logp: torch.Tensor
     value: torch.Tensor | None = None
     kl: torch.Tensor | None = None
+    reference_kl: torch.Tensor | None = None
 
 
 class ValueHead(torch.nn.Module):
@@ -62,14 +63,15 @@ def numbers(model: Any, tokens: TokenBatch, *, head: ValueHead | None = None, re
         return whole.index_put((rows, places + 1), values).view(b, k, -1)
 
     log_p = torch.log_softmax(output.logits[rows, places].float(), -1)
-    value = divergence = None
+    value = divergence = backwards = None
     if head is not None:
         value = spread(head(output.hidden_states[-1])[rows, places])
     if reference is not None:
         with torch.no_grad():
             log_q = torch.log_softmax(_padded(reference, tokens).logits[rows, places].float(), -1)
         divergence = spread((log_p.exp() * (log_p - log_q)).sum(-1))
-    return Numbers(spread(log_p.gather(-1, targets[:, None])[:, 0]), value, divergence)
+        backwards = spread((log_q.exp() * (log_q - log_p)).sum(-1))
+    return Numbers(spread(log_p.gather(-1, targets[:, None])[:, 0]), value, divergence, backwards)
 
 
 def _padded(model: Any, tokens: TokenBatch, hidden: bool = False) -> Any:

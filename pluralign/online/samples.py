@@ -25,7 +25,9 @@ class SampleTokens:
     mask: which positions are response tokens that count. logp: under the learning policy, with gradient.
     sampled_logp: under the law they were drawn from. snapshots: under policy snapshots, by name.
     value, sampled_value: of a value head, now (with gradient) and when the responses were drawn.
-    kl: KL(pi || reference) of the next-token distributions, over the whole vocabulary. Carries the gradient.
+    kl, reference_kl: KL(pi || reference) and KL(reference || pi) of the next-token distributions, over the whole
+        vocabulary. They carry the gradient.
+    uniform: random numbers in [0, 1), for objectives that sample tokens; left out, they do not sample.
     """
 
     mask: Array = given("BKT", MISSING)
@@ -34,6 +36,8 @@ class SampleTokens:
     value: Array | None = given("BKT", gradient=True)
     sampled_value: Array | None = given("BKT")
     kl: Array | None = given("BKT", gradient=True)
+    reference_kl: Array | None = given("BKT", gradient=True)
+    uniform: Array | None = given("BKT")
     snapshots: Mapping[str, Array] = field(default_factory=dict, metadata={"shape": ""})
 
     def known(self, name: str) -> Array:
@@ -72,6 +76,7 @@ class SampleBatch:
     greedy_reward: reward of the greedy response, [B]. kl: KL(pi || reference) summed along each response from whole
         next-token distributions, [B, K], with gradient. length: response tokens, [B, K].
     weight: how much the prompt counts, [B]. tokens: numbers a token. offline: pairs learnt from beside the samples.
+    uniform: a random number in [0, 1) for each pair, [B, K, K], for objectives that choose among pairs.
 
     Raises `OptionError` if a shape is not the one above. What is not the learning policy's carries no gradient.
 
@@ -97,6 +102,7 @@ class SampleBatch:
     weight: Array | None = given("B")
     tokens: SampleTokens | None = given("")
     offline: PolicyBatch | None = given("")
+    uniform: Array | None = given("BKK")
 
     def __post_init__(self) -> None:
         sizes = prepared_rows(self, "a prompt")

@@ -22,7 +22,7 @@ class OnlineOptions(pydantic.BaseModel):
     model: str
     """A folder, a hub name, or lab:tiny, lab:small, lab:base."""
     learner: str = "dpo"
-    """A learner from the list, or any objective of the catalogue that learns from pairs."""
+    """A learner from the list, or an objective of the catalogue: it gets pairs, labels or lists, as it asks for."""
     prompts: str | None = None
     """File, folder or hub name whose prompts are asked."""
     judge: str | None = None

@@ -8,10 +8,8 @@ from pluralign.lab import World, bandit, game, nash, play, sequences
 from pluralign.lab.games import CYCLE
 from pluralign.lab.self_play import pull
 from pluralign.lab.table import Table
-from pluralign.objectives import catalogue as objectives
-from pluralign.online import Judge, Learner, catalogue, direct, learner
+from pluralign.online import Judge, Learner, catalogue, learner
 from pluralign.online.learner import GRADIENT
-from pluralign.online.learners.direct import KNOWN
 
 OPTIONS = {
     "sppo": {"eta": 1.0},
@@ -60,14 +58,6 @@ def test_a_learner_says_what_it_is(each: Learner) -> None:
     assert each.plan().stages
     assert each.judge in Judge
     assert abs(sum(each.plan().deploy.values()) - 1) < 1e-12
-
-
-def test_every_objective_of_pairs_learns_from_samples() -> None:
-    """What needs nothing but the samples becomes a learner; the others are named."""
-    made = [name for name, goal in objectives().items() if goal.needs() <= KNOWN and "pairs" in goal.rows]
-    assert len(made) > 30
-    for name in made:
-        assert direct(name).plan().stages[0].law == {"previous": 1.0}
 
 
 def at_equilibrium(each: str | Learner, world: World, tau: float, **options: float) -> float:

@@ -92,8 +92,6 @@ def test_a_pair_without_an_answer_has_no_share() -> None:
 
 
 def test_objectives_that_need_more_than_samples_say_so() -> None:
-    with pytest.raises(OptionError, match="kto needs mismatched"):
-        direct("kto")
     with pytest.raises(OptionError, match="learners of samples are"):
         find("no_such_thing")
 

@@ -92,14 +92,14 @@ def from_network(each: Learner, options: dict[str, Any], world: Any, beside: Any
 
 
 LEARNERS = [each for each in catalogue().values() if each.name not in ELSEWHERE]
-QUICK = ("inpo", "egpo", "grpo", "ppo", "dpo")
+QUICK = ("inpo", "egpo", "grpo", "ppo", "dpo", "kto")
 
 
 @pytest.mark.parametrize(
     "each",
     [
         pytest.param(each, id=each.name, marks=() if each.name in QUICK else pytest.mark.slow)
-        for each in [*LEARNERS, direct("dpo"), direct("simpo")]
+        for each in [*LEARNERS, direct("dpo"), direct("simpo"), direct("kto"), direct("bco")]
     ],
 )
 def test_weights_are_pulled_as_the_table_says(each: Learner) -> None:

@@ -1,20 +1,35 @@
-"""Any objective of the catalogue as a learner: online and iterative DPO, IPO, SimPO and the rest."""
+"""Any objective of the catalogue as a learner: online and iterative DPO, KTO, list-wise and the rest."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Literal
 
 from array_api_compat import array_namespace
 
 from pluralign.errors import OptionError
 from pluralign.likelihoods.numerics import Array, sigmoid
-from pluralign.objectives import Need, Objective, PolicyBatch, Rows, Tokens, find
-from pluralign.objectives.objective import declared, with_options
-from pluralign.online.learner import Learner, learner
+from pluralign.objectives import Need, Objective, Rows, find
+from pluralign.objectives.objective import Options, declared, with_options
+from pluralign.online.learner import Judge, Learner, learner
+from pluralign.online.learners.rows import Rows as RowsOfPrompts
+from pluralign.online.learners.rows import all_pairs, labelled, likelier_pairs, ranked, rated_pairs
 from pluralign.online.samples import Anchors, SampleBatch
 
-KNOWN = {Need.REFERENCE, Need.RATINGS, Need.TOKENS, Need.WHOLE_STEP, Need.RANDOM, Need.RUNNING, Need.RUNNING_REWARD}
-"""What samples can say of themselves. Objectives that need more learn from the feedback a round leaves behind."""
+LACKING = {
+    Need.PROMPT: "log-probs of prompts",
+    Need.TOKEN_WEIGHTS: "weights of tokens that are trained beside the policy",
+    Need.STEP_WEIGHTS: "steps that are weighed by hidden states",
+    Need.JOINT: "responses that stand under prompts of their own",
+    Need.FROZEN: "further frozen models",
+    Need.FEATURES: "hidden states of policy and reference",
+    Need.PROMPT_EMBEDDING: "vectors of prompts",
+    Need.RATIONALE: "texts that explain the judgements",
+    Need.AUXILIARY: "an extra task on the same network",
+    Need.COLLISION: "whole next-token distributions, summed up in a way that the loop does not",
+}
+"""What objectives learn from that draws and a judge's answers have not."""
 
 
 def preferences(reward: Array, *, hard: bool = False) -> Array:
@@ -30,32 +45,79 @@ def preferences(reward: Array, *, hard: bool = False) -> Array:
 
 
 def direct(objective: Objective | str) -> Learner:
-    """A learner that compares every two draws, has them judged, and learns from the pairs by an objective.
+    """A learner that has its draws judged and learns from the rows that an objective asks for first.
 
-    Its options are those of the objective, and `anchor`: the reference, which makes it the online method, or the
-    previous policy, which makes it the iterative one, or a geometric mixture of snapshots. A pair counts in both
-    orders, as often as the judge would have said so. Guo et al. 2024 (online), Xiong et al. 2023 (iterative).
+    Pairs: every two draws, in both orders, as often as the judge would have said so; once, in the likelier order, for
+    an objective that takes no weights, and in that of their rewards for one that reads ratings. Single labelled
+    responses: each draw is good as often as it is preferred to the others, or, with `threshold`, where its reward is at
+    least that. Lists: the draws of a prompt, ranked by how often each is preferred. Its options are those of the
+    objective, and `anchor`: the reference, which makes it the online method, or the previous policy, which makes it the
+    iterative one, or a geometric mixture of snapshots. Guo et al. 2024 (online), Xiong et al. 2023 (iterative).
+
+    What an objective keeps over the steps of a training run is that of the step alone: running means of rewards, and
+    KTO's reference point, which is the mean log-ratio of the draws, an estimate of the divergence itself.
 
     Raises `OptionError` for an objective that needs what a group of samples has not.
 
     >>> direct("dpo").equation
     '-log sigmoid(beta * (h_w - h_l)),  h(y) = log pi(y|x) - log pi_ref(y|x).'
+    >>> direct("kto").needs(threshold=0.5), direct("pl_dpo").group
+    ({'reward'}, 2)
     """
     goal = find(objective) if isinstance(objective, str) else objective
-    lacking = goal.needs() - KNOWN
-    if lacking or Rows.PAIRS not in goal.rows:
-        what = f"needs {', '.join(sorted(lacking))}" if lacking else f"learns from {' or '.join(goal.rows)}"
-        raise OptionError(f"{goal.name} {what}, which a group of samples is not; align on the feedback of a round")
+    kind = next((kind for kind in goal.rows if kind in (Rows.PAIRS, Rows.UNPAIRED, Rows.RANKINGS)), None)
+    if kind is None:
+        raise OptionError(
+            f"{goal.name} learns from {' or '.join(goal.rows)}, which draws are not; align on the feedback of a round"
+        )
+    if lacking := [LACKING[need] for need in sorted(goal.needs()) if need in LACKING]:
+        raise OptionError(
+            f"{goal.name} learns from {' and '.join(lacking)}, which draws have not; align on the feedback of a round"
+        )
+    rows_of: Callable[[SampleBatch, Anchors, float | None], RowsOfPrompts]
+    if kind is Rows.PAIRS and Need.RATINGS in goal.needs():
+        rows_of = rated_pairs
+    elif kind is Rows.PAIRS and "weight" in goal.refuses:
+        rows_of = likelier_pairs
+    else:
+        rows_of = {Rows.PAIRS: all_pairs, Rows.UNPAIRED: labelled, Rows.RANKINGS: ranked}[kind]
 
-    def losses(batch: SampleBatch, *, anchor: Any, **options: Any) -> Array:
-        pairs, shares = as_pairs(batch, snapshots(anchor))
-        each = goal(pairs, **options).reshape(shares.shape)
-        return array_namespace(each).sum(shares * each, axis=(1, 2))
+    def losses(batch: SampleBatch, *, anchor: Any, threshold: float | None = None, **options: Any) -> Array:
+        xp, anchors = array_namespace(batch.logp), snapshots(anchor)
+        rows, shares = rows_of(batch, anchors, threshold)
+        if Need.MISMATCHED in goal.needs(**options):
+            rows = replace(rows, mismatched_log_ratio=batch.mean(batch.expect(batch.log_ratio(anchors)))[None])
+        if not rows.logp.shape[0]:
+            return 0 * batch.expect(batch.logp)
+        each = goal(goal.centred(rows, **options), **options)
+        if shares is None:
+            return xp.sum(rows.weight * each) / xp.sum(rows.weight) + 0 * batch.expect(batch.logp)
+        return xp.sum(shares * xp.reshape(each, shares.shape), axis=tuple(range(1, shares.ndim)))
 
-    kinds = Literal["reference", "previous"] | dict[str, float]
+    own: Options = {"anchor": (Literal["reference", "previous"] | dict[str, float], "reference")}
+    if kind is Rows.UNPAIRED:
+        own["threshold"] = (float | None, None)
     losses.__name__, losses.__doc__ = goal.name, goal.doc
-    with_options(losses, declared(goal) | {"anchor": (kinds, "reference")})
-    return learner(paper=goal.paper, arxiv=goal.arxiv, tokens=Need.TOKENS in goal.needs())(losses)
+    with_options(losses, declared(goal) | own)
+    return learner(
+        paper=goal.paper,
+        arxiv=goal.arxiv,
+        judge=Judge.NOTHING,
+        needs=_needs(goal),
+        group=2 if Rows.PAIRS in goal.rows else 3,
+        tokens=bool(goal.needs() & {Need.TOKENS, Need.TOKEN_KL, Need.TURNS}),
+    )(losses)
+
+
+def _needs(goal: Objective) -> Callable[..., set[str]]:
+    def needs(*, anchor: Any, threshold: float | None = None, **options: Any) -> set[str]:
+        asked = goal.needs(**options)
+        found = {"preference" if threshold is None else "reward"}
+        if Need.RATINGS in asked:
+            found = {"reward"} if Need.RATINGS in goal.needs() else found | {"reward"}
+        return found | ({"tokens.reference_kl"} if Need.TOKEN_KL in asked else set())
+
+    return needs
 
 
 def snapshots(anchor: str | Anchors) -> Anchors:
@@ -65,38 +127,3 @@ def snapshots(anchor: str | Anchors) -> Anchors:
     {'previous': 1.0}
     """
     return {anchor: 1.0} if isinstance(anchor, str) else anchor
-
-
-def as_pairs(batch: SampleBatch, anchors: Anchors) -> tuple[PolicyBatch, Array]:
-    """Every ordered pair as a row of a `PolicyBatch`, [B*K*K, 2], and how often that order is seen, [B, K, K].
-
-    The shares of a prompt sum to 1, or less where the judge gave no answer (both orders 0).
-    """
-    xp = array_namespace(batch.logp)
-    rows, k = batch.logp.shape
-
-    def both(values: Array) -> Array:
-        wide = values[:, :, None] + 0 * values[:, None, :], values[:, None, :] + 0 * values[:, :, None]
-        return xp.stack([xp.reshape(side, (rows * k * k, *values.shape[2:])) for side in wide], axis=1)
-
-    shares = batch.won
-    weight = shares if batch.weight is None else batch.weight[:, None, None] * shares
-    tokens = batch.tokens
-    sides = both(0 * batch.law)
-    one = xp.ones_like(sides[:, 0])
-    pairs = PolicyBatch(
-        logp=both(batch.logp),
-        length=None if batch.length is None else both(batch.length),
-        sign=xp.stack((one, -one), axis=1),
-        ref_logp=both(batch.anchor(anchors)),
-        weight=xp.reshape(weight, (rows * k * k,)),
-        rating=None if batch.reward is None else both(batch.reward),
-        tokens=None
-        if tokens is None or tokens.logp is None
-        else Tokens(
-            mask=both(tokens.mask),
-            logp=both(tokens.logp),
-            ref_logp=both(tokens.anchor(anchors)),
-        ),
-    )
-    return pairs, shares
