@@ -1,5 +1,6 @@
 """Score = a network over text or features; population = whose preference. Everything here imports torch."""
 
+from pluralign.models.adapter import Adapter
 from pluralign.models.answers import Answers
 from pluralign.models.attribute_attention import AttributeAttention, attribute_effects, attributes
 from pluralign.models.compositional import Compositional
@@ -44,6 +45,7 @@ from pluralign.models.ties import Ties
 from pluralign.models.variational import LatentReward, Variational
 
 __all__ = [
+    "Adapter",
     "Answers",
     "AttributeAttention",
     "Categorical",

@@ -8,16 +8,16 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit
 
 from pluralign.errors import OptionError
 from pluralign.models.answers import Answers
+from pluralign.models.fitted import Fitted, right_share
 from pluralign.models.heads import Head
 from pluralign.models.reward import Reward
 from pluralign.models.ridge_logistic import design, ridge_logistic
-from pluralign.models.saving import Fitted
 
 Array = NDArray[np.float64]
 STRENGTHS = tuple(float(c) for c in np.logspace(-5, 5, 12))
@@ -109,11 +109,6 @@ class Compositional(Fitted):
         reward = self.export()
         return np.asarray((reward.of(left) - reward.of(right)).numpy())
 
-    def accuracy(self, answers: Any) -> float:
-        """Share of answers whose preferred side has the higher reward; equal ones count one half, ties are left out."""
-        answers = self.read(answers)
-        return _right(self.margins(answers), answers)
-
     def importance(self, answers: Answers, *, repeats: int = 5) -> Array:
         """[D]: by how much accuracy falls where a feature is dealt anew among the responses; mean over `repeats`."""
         draw, whole = np.random.default_rng(self.seed), self.accuracy(answers)
@@ -125,7 +120,7 @@ class Compositional(Fitted):
             for _ in range(repeats):
                 dealt = draw.permutation(items[:, j])
                 z = base - own + (dealt[left] - dealt[right]) * self.weights_[j]
-                found[j] += (whole - _right(z, answers)) / repeats
+                found[j] += (whole - right_share(z, answers)) / repeats
         return found
 
     def table(self, answers: Answers) -> pl.DataFrame:
@@ -141,10 +136,3 @@ class Compositional(Fitted):
         head.directions[0, :-1] = torch.as_tensor(worth / self.scale_)
         head.directions[0, -1] = 0.0
         return Reward(head, torch.ones(1, dtype=torch.float64), self.features)
-
-
-def _right(margins: ArrayLike, answers: Answers) -> float:
-    said = answers.probability.double().numpy()
-    told = said != 0.5
-    sign = np.sign(np.asarray(margins)) * np.sign(said - 0.5)
-    return float(np.average((sign[told] + 1) / 2, weights=answers.weight.numpy()[told]))

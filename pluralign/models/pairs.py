@@ -75,12 +75,28 @@ class GeneralPreference(PairScore):
         """s(left over right), [...]."""
         a, b = self.embed(torch.stack([left, right]))
         area = a[..., ::2] * b[..., 1::2] - a[..., 1::2] * b[..., ::2]
-        if self.gate is not None:
-            if prompts is None:
-                raise OptionError("the areas of this score depend on the prompt; give the features of each prompt")
-            area = area * area.shape[-1] * torch.softmax(self.gate(prompts), -1)
-        total: Tensor = area.sum(-1) / self.temperature
+        total: Tensor = (area * self._share(prompts)).sum(-1) / self.temperature
         return total
+
+    def matrix(self, items: Tensor, prompt: Tensor | None = None) -> Tensor:
+        """[K, D] responses to one prompt [P] -> [K, K]: s(row over column), each response embedded once.
+
+        >>> score, items = GeneralPreference(3), torch.eye(3)
+        >>> bool(torch.allclose(score.matrix(items)[0, 2], score.margin(items[0], items[2], torch.ones(1))))
+        True
+        """
+        v = self.embed(items)
+        half = (v[:, ::2] * self._share(prompt)) @ v[:, 1::2].T
+        return (half - half.T) / self.temperature
+
+    def _share(self, prompts: Tensor | None) -> Tensor:
+        """How much each area counts under these prompts: [..., k], 1 on average."""
+        if self.gate is None:
+            return torch.ones(())
+        if prompts is None:
+            raise OptionError("the areas of this score depend on the prompt; give the features of each prompt")
+        chances = torch.softmax(self.gate(prompts), -1)
+        return chances * chances.shape[-1]
 
 
 class Pairwise(PairScore):

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from pluralign.errors import OptionError
 from pluralign.models.descent import descend
+from pluralign.models.fitted import Fitted
 from pluralign.models.judged import Judged
 from pluralign.models.reward_model import RewardModel, each_loss, learnt, mean_loss, rewards_of
-from pluralign.models.saving import Fitted
 from pluralign.models.scores import Score
 
 Array = NDArray[np.float64]
@@ -101,9 +101,7 @@ class PeerReview(Fitted):
         answers = self.read(answers)
         return np.asarray(np.mean([model.margins(answers) for model in self.models], 0))
 
-    def accuracy(self, answers: Any) -> float:
-        """Share of answers whose preferred side has the higher mean reward; ties are left out."""
+    def predict_proba(self, answers: Any, *, outcomes: bool = False) -> Array:
+        """[n]: the chance that left is preferred, the mean of both models'; outcomes: as of `RewardModel`."""
         answers = self.read(answers)
-        said = answers.probability.double().numpy()
-        told, sign = said != 0.5, np.sign(self.margins(answers)) * np.sign(said - 0.5)
-        return float(np.average((sign[told] + 1) / 2, weights=answers.weight.numpy()[told]))
+        return np.asarray(np.mean([model.predict_proba(answers, outcomes=outcomes) for model in self.models], 0))

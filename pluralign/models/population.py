@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from pluralign.errors import OptionError
-from pluralign.likelihoods import logistic, sigmoid
+from pluralign.likelihoods import logistic
 from pluralign.models.answers import Answers
+from pluralign.models.fitted import Fitted, right_share
 from pluralign.models.localise import Localised
 from pluralign.models.questions import Question, gains
 from pluralign.models.reward import Reward
-from pluralign.models.saving import Fitted
 from pluralign.models.scores import Score
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ AT_ONCE = 65536
 """Answers in one array."""
 
 
-class Population(Fitted, ABC):
+class Population(Fitted):
     """Whose preference it is: of every person a vector of K weights, which with the score says what they prefer.
 
     Every population has `fit`, `weights`, `localise`, `sample_people`, `export`, `next_question`, and the same
@@ -122,24 +122,19 @@ class Population(Fitted, ABC):
             out.append(self.scorer.margin(left, right, table[rows.person], rows.prompt_features))
         return torch.cat(out).double().numpy() if out else np.zeros(0)
 
-    def predict_proba(self, answers: Any, weights: Any = None, *, outcomes: bool = False) -> Array:
+    def predict_proba(self, answers: Any, annotator: Any = None, *, outcomes: bool = False) -> Array:
         """[n]: the chance that left is preferred; with `outcomes` [n, 3] of left, a tie, and right.
 
-        weights: as in `margins`. The chance of a tie is zero unless the model was fitted with one ("davidson").
+        annotator: whose answer it would be, a name or weights, as in `margins`; each pair's own person where None. The
+        chance of a tie is zero unless the model was fitted with one ("davidson").
         """
-        three = self._outcomes(self.margins(answers, weights))
+        three = self._outcomes(self.margins(answers, annotator))
         return three if outcomes else three[:, 0]
-
-    def _outcomes(self, margins: Array) -> Array:
-        """[..., 3] of left, a tie, and right at log odds [...]."""
-        return np.stack([sigmoid(margins), np.zeros_like(margins), sigmoid(-margins)], axis=-1)
 
     def accuracy(self, answers: Any, weights: Any = None) -> float:
         """Share of answers whose preferred side scores higher; equal scores count one half, ties are left out."""
         answers = self.read(answers)
-        told = answers.probability.numpy() != 0.5
-        sign = np.sign(self.margins(answers, weights)) * np.sign(answers.probability.numpy() - 0.5)
-        return float(np.average((sign[told] + 1) / 2, weights=answers.weight.numpy()[told]))
+        return right_share(self.margins(answers, weights), answers)
 
     def log_loss(self, answers: Any, weights: Any = None) -> float:
         """Mean negative log-likelihood of the answers, nats."""

@@ -13,12 +13,12 @@ from torch import Tensor
 from pluralign.errors import OptionError
 from pluralign.likelihoods import expected, logistic
 from pluralign.models.descent import descend
+from pluralign.models.fitted import Fitted
 from pluralign.models.heads import Head
 from pluralign.models.judged import Judged
 from pluralign.models.losses import find_loss
 from pluralign.models.pairs import PairScore
 from pluralign.models.reward import Reward
-from pluralign.models.saving import Fitted
 from pluralign.models.scores import Score
 from pluralign.models.ties import Ties
 from pluralign.objectives import Objective
@@ -126,13 +126,6 @@ class RewardModel(Fitted):
         one = _tastes(self.scorer, len(answers), None)
         z = self.scorer.margin(left, right, one, answers.prompt_features)
         return np.asarray(z.double().numpy())
-
-    def accuracy(self, answers: Any) -> float:
-        """Share of answers whose preferred side has the higher reward; equal ones count one half, ties are left out."""
-        answers = self.read(answers)
-        said = answers.probability.double().numpy()
-        told, sign = said != 0.5, np.sign(self.margins(answers)) * np.sign(said - 0.5)
-        return float(np.average((sign[told] + 1) / 2, weights=answers.weight.numpy()[told]))
 
     def predict_proba(self, answers: Any, *, outcomes: bool = False) -> Array:
         """[n]: the chance that left is preferred; with `outcomes` [n, 3] of left, a tie, and right.

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from pluralign.errors import FeedbackError, OptionError, one_line
 from pluralign.feedback.storage import whole_file
-from pluralign.models.answers import Answers
 from pluralign.models.features import Features
+from pluralign.models.fitted import Fitted
 from pluralign.objectives import Objective
 
 VERSION = 1
@@ -25,50 +25,17 @@ VERSION = 1
 ABOUT, NUMBERS = "model.json", "weights.safetensors"
 
 
-class Fitted:
-    """What every fitted model can do: read feedback, and be kept in a folder, the same to the last bit.
+def save(model: Fitted, folder: str | Path) -> Path:
+    """See `Fitted.save`."""
+    from pluralign import __version__
 
-    All its attributes are kept: numbers, words, arrays, lists and dicts of these, models, the modules and losses of
-    `pluralign.models`, and `Features`. features: what reads feedback; None for a model that was given vectors.
-    """
-
-    features: Features | None = None
-
-    learnt: ClassVar[str] = "loss_"
-    """An attribute that there is once it is fitted."""
-
-    def read(self, data: Any) -> Answers:
-        """Comparisons in any feedback, as this model's features say them."""
-        if isinstance(data, Answers):
-            return data
-        if self.features is None:
-            raise OptionError("this model was fitted to vectors; give Answers, or set model.features to what made them")
-        return self.features.answers(data)
-
-    def save(self, folder: str | Path) -> Path:
-        """Write to a folder that `load` reads. Raises `OptionError` if it is not fitted, or has parts of your own."""
-        from pluralign import __version__
-
-        into, tensors = Path(folder), dict[str, Tensor]()
-        about = {"version": VERSION, "pluralign": __version__, "model": _written(self, "", tensors)}
-        with whole_file(into / NUMBERS) as temporary:
-            save_file(tensors, temporary)
-        with whole_file(into / ABOUT) as temporary:
-            temporary.write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        return into
-
-    @classmethod
-    def load(cls, folder: str | Path, encoder: Any = None, loss: Objective | None = None) -> Self:
-        """A saved model. encoder: the function that was given to `fit`, where it was one; loss: one of your own.
-
-        Raises `FeedbackError` where the folder holds none, or a damaged one, and `OptionError` for a model of another
-        kind or of a version of Pluralign to come.
-        """
-        found = load(folder, encoder, loss)
-        if not isinstance(found, cls):
-            kind = type(found).__name__
-            raise OptionError(f"{folder}: holds a {kind}, no {cls.__name__}; use {kind}.load, or load of any kind")
-        return found
+    into, tensors = Path(folder), dict[str, Tensor]()
+    about = {"version": VERSION, "pluralign": __version__, "model": _written(model, "", tensors)}
+    with whole_file(into / NUMBERS) as temporary:
+        save_file(tensors, temporary)
+    with whole_file(into / ABOUT) as temporary:
+        temporary.write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return into
 
 
 def load(folder: str | Path, encoder: Any = None, loss: Objective | None = None) -> Any:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from pluralign.errors import OptionError
 from pluralign.models import (
+    Adapter,
     Answers,
     Categorical,
     Conditioned,
@@ -25,6 +26,7 @@ from pluralign.models import (
 )
 
 ONE = torch.ones(1)
+F64 = torch.float64
 
 
 def made(kind: str) -> tuple[Score, bool]:
@@ -153,6 +155,23 @@ def test_distributions_hold_a_weak_cycle_as_dice_do() -> None:
     assert chances.tolist() == pytest.approx([5 / 9] * 3, abs=1e-6)
 
 
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 1000), k=st.integers(2, 7), gated=st.booleans())
+def test_all_pairs_of_k_responses_cost_k_passes(seed: int, k: int, gated: bool) -> None:
+    score = made("gated gpm" if gated else "gpm")[0].double()
+    assert isinstance(score, GeneralPreference)
+    draw = torch.Generator().manual_seed(seed)
+    items, prompt = torch.randn(k, 3, generator=draw, dtype=F64), torch.randn(2, generator=draw, dtype=F64)
+    i, j = (at.flatten() for at in torch.meshgrid(torch.arange(k), torch.arange(k), indexing="ij"))
+    each = score.margin(items[i], items[j], ONE.double(), prompt.expand(k * k, -1))
+    passed: list[int] = []
+    score.projector.register_forward_hook(lambda _, given, __: passed.append(len(given[0])))
+    whole = score.matrix(items, prompt if gated else None)
+    assert passed == [k]
+    assert torch.allclose(whole.flatten(), each, atol=1e-12)
+    assert torch.equal(whole, -whole.T)
+
+
 def test_any_antisymmetric_preferences_of_n_responses_are_held_by_n_numbers() -> None:
     draw = np.random.default_rng(0)
     n = 4
@@ -241,6 +260,33 @@ def test_a_leaderboard_for_each_prompt_beats_one_for_all() -> None:
     assert aggregated(boards) == pytest.approx(np.full(3, 0.5), abs=0.05)
 
 
+def taste(n: int, seed: int, d: int = 64) -> Answers:
+    """Embeddings in the cone that real ones lie in, and somebody who likes one direction of the eight widest."""
+    fixed, draw = np.random.default_rng(5), np.random.default_rng(seed)
+    axes = np.linalg.qr(fixed.normal(size=(d, d)))[0]
+    asked = fixed.normal(size=d)
+    asked /= np.linalg.norm(asked)
+    likes = -axes[:, :8] @ fixed.normal(size=8)
+    y = draw.normal(size=(2, n, d)) / (1 + np.arange(d)) @ axes.T
+    x = asked + draw.normal(size=(n, d)) / (2 * d**0.5)
+    return Answers.of(y[0], y[1], ((y[0] - y[1]) @ likes > 0).astype(float), prompt=x)
+
+
+def test_fifty_pairs_adapt_two_towers_to_a_taste_and_none_leave_them_as_they_are() -> None:
+    zero, adapted = [], []
+    for seed in range(3):
+        train, test = taste(50, seed), taste(1000, 100 + seed)
+        before = RewardModel(Adapter(64), epochs=60, batch=50)
+        left, _ = test.features
+        towers = torch.nn.functional.cosine_similarity(left, test.prompt_features, dim=-1)
+        assert torch.allclose(before.scorer(left, torch.ones(1000, 1), test.prompt_features), towers / 0.07, atol=1e-5)
+        zero.append(before.accuracy(test))
+        adapted.append(before.fit(train).accuracy(test))
+    # As on the card.
+    assert 0.45 < np.mean(zero) < 0.65
+    assert np.mean(adapted) > 0.85
+
+
 def test_routing_by_a_budget_mixes_at_most_two_models() -> None:
     assert route([0.5, 0.9], costs=[1, 3], budget=2) == pytest.approx([0.5, 0.5])
     assert route([0.5, 0.9], costs=[1, 3], budget=5) == pytest.approx([0, 1])
@@ -263,5 +309,13 @@ def test_one_taste_and_sizes_are_said() -> None:
         Categorical(3, atoms=1)
     with pytest.raises(OptionError, match="groups=1"):
         Conditioned(3, 2, prompt_features=1)
+    with pytest.raises(OptionError, match="give groups=1"):
+        Adapter(3, 2)
+    with pytest.raises(OptionError, match="from 1 to the 3 features"):
+        Adapter(3, rank=4)
+    with pytest.raises(OptionError, match="prompts have 2 features and responses 3"):
+        Adapter(3)(torch.zeros(1, 3), ONE, torch.zeros(1, 2))
+    with pytest.raises(OptionError, match="between response and prompt"):
+        Adapter(3)(torch.zeros(1, 3), ONE)
     with pytest.raises(OptionError, match="no score to a response alone"):
         Pairwise(3)(torch.zeros(1, 3), ONE)

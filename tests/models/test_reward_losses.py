@@ -41,6 +41,11 @@ def batch(rewards: torch.Tensor, **labels: Any) -> Any:
     return rewards_batch(rewards, sign, **labels)
 
 
+def test_every_loss_that_is_blind_to_constants_and_every_loss_of_pairs_is_tried() -> None:
+    assert {name for name, loss in losses().items() if loss.relative or loss.logistic} <= set(BLIND)
+    assert {name for name, loss in losses().items() if loss.rows == (Rows.PAIRS,) and loss.relative} <= set(PAIRED)
+
+
 def drawn(seed: int, loss: Objective) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     k = {Rows.PAIRS: 2, Rows.UNPAIRED: 1}.get(loss.rows[0], 4)
     draw = torch.Generator().manual_seed(seed)

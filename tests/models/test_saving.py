@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from pluralign import models
 from pluralign.errors import FeedbackError, OptionError
 from pluralign.models import (
+    Adapter,
     Answers,
     Categorical,
     Compositional,
@@ -44,8 +45,8 @@ from pluralign.models import (
     fit,
     load,
 )
+from pluralign.models.fitted import Fitted
 from pluralign.models.losses import reward
-from pluralign.models.saving import Fitted
 from pluralign.objectives import Objective, objective
 from tests.models.test_population import opposite
 
@@ -184,6 +185,13 @@ def test_every_head_with_every_loss_comes_back(kind: type[Score], ties: Any, tmp
     assert same(model, again)
     ours, theirs = (m.predict_proba(ANSWERS, outcomes=True) for m in (model, again))
     assert np.array_equal(ours, theirs)
+
+
+def test_an_adapter_comes_back(tmp_path: Path) -> None:
+    left, right = ANSWERS.features
+    answers = Answers.of(left, right, ANSWERS.probability, prompt=left.roll(1, 0))
+    model = RewardModel(Adapter(3, rank=2), **QUICK).fit(answers)
+    assert same(RewardModel.load(model.save(tmp_path)), model)
 
 
 def test_double_precision_stays_double(tmp_path: Path) -> None:

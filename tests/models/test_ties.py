@@ -137,6 +137,9 @@ def test_rewards_and_ties_learnt_together_are_golden_set_g2(kind: Any, theta: An
     three = model.predict_proba(answers, outcomes=True)
     assert three.sum(1) == pytest.approx(1)
     assert (three[:, 1] > 0.1).all()
+    both = PeerReview(Head(4), noise=0.0, loss=Ties(kind), epochs=5, lr=0.05).fit(answers)
+    one, two = (each.predict_proba(answers, outcomes=True) for each in both.models)
+    assert both.predict_proba(answers, outcomes=True) == pytest.approx((one + two) / 2)
     assert model.predict_proba(answers) == pytest.approx(three[:, 0])
 
 
