@@ -30,6 +30,9 @@ def fit(
         ),
     ] = "features",
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder to save the model in.")] = None,
+    aspect: Annotated[
+        str | None, typer.Option(help="Which rating orders responses, where they are rated on several aspects.")
+    ] = None,
     null: Annotated[int, typer.Option(help="Times names are dealt anew to see what chance gives.", min=0)] = 19,
     format: Format = None,
     columns: Columns = None,
@@ -50,7 +53,7 @@ def fit(
     console = Console()
     tried = _groups(groups)
     feedback = load(source, format, columns, strict, console)
-    model = run(feedback, population, tried, encoder, null=null, **extra_options(context.args))
+    model = run(feedback, population, tried, encoder, aspect=aspect, null=null, **extra_options(context.args))
     if model.plurality_ is not None:
         say(console, str(model.plurality_))
     table = Table(box=None, header_style="bold")

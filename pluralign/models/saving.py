@@ -89,7 +89,7 @@ def _written(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
             return {"$loss": value.name}
         case Features():
             known: dict[str, Any] = {"encoder": value.encoder if isinstance(value.encoder, str) else None}
-            known |= {"apart": value.apart, "pooling": value.pooling, "names": value.names}
+            known |= {part: getattr(value, part) for part in ("apart", "pooling", "aspect", "names")}
             known |= {part: _written(getattr(value, part), f"{name}.{part}", tensors) for part in ("centre", "scale")}
             return {"$features": known}
     from pluralign.models.fitting import Plurality
@@ -179,6 +179,6 @@ class _Reading:
             raise OptionError(
                 f"{self.folder}: was fitted with a function as encoder; give it: load(folder, encoder=...)"
             )
-        made = Features(given, apart=known["apart"], pooling=known["pooling"])
+        made = Features(given, apart=known["apart"], pooling=known["pooling"], aspect=known["aspect"])
         made.names, made.centre, made.scale = known["names"], self.value(known["centre"]), self.value(known["scale"])
         return made

@@ -183,6 +183,39 @@ def test_the_command(tmp_path: Path) -> None:
     assert PreferenceModel.load(tmp_path / "model").people_ == tuple(f"p{i}" for i in range(6))
 
 
+def test_rated_responses_are_ordered_by_the_aspect_that_is_named() -> None:
+    from pluralign.feedback import Feedback, Judgement, Message, Response
+
+    def rated(annotator: str, text: str) -> Judgement:
+        other = Response((Message("no"),), ratings={"taste": 0.4, "price": 0.9})
+        return Judgement(
+            annotator=annotator, responses=(Response((Message(text),), ratings={"taste": 1.0, "price": 0.1}), other)
+        )
+
+    rows = Feedback.from_judgements([rated(name, "long" * n) for name in ("ada", "ben") for n in (1, 2, 3)])
+
+    with pytest.raises(FeedbackError, match="rated on price, taste; name the one"):
+        fit(rows, "low-rank", 1, lengths)
+    for aspect, best in (("taste", 0), ("price", 1)):
+        model = fit(rows, "low-rank", 1, lengths, aspect=aspect, lr=0.1)
+        assert int(model.score("", ["longlong", "no"], "ada").argmax()) == best
+
+
+def test_who_says_little_chooses_as_often_as_they_measure() -> None:
+    from pluralign.models.fitting import _parts
+
+    said = np.repeat(np.arange(1, 8), 400)
+    person = np.repeat(np.arange(len(said)), said)
+    pair = np.concatenate([np.arange(n) for n in said])
+    answers = Answers.indexed(np.eye(8), pair, pair + 1, np.ones(len(pair)), [f"p{i:04d}" for i in person])
+    part, by = _parts(answers, 0), said[answers.person.numpy()]
+    assert (part[by == 1] == 0).all()
+    for n in range(2, 8):
+        shares = [float((part[by == n] == which).mean()) for which in range(3)]
+        assert 0.5 <= shares[0] < 1
+        assert shares[1] == pytest.approx(shares[2], abs=0.05)
+
+
 def test_answers_of_one_person_do_not_tell_how_many_tastes_there_are() -> None:
     rows = [{"model_a": "x", "model_b": "y", "winner": w} for w in ("model_a", "model_b") * 6]
     with pytest.raises(FeedbackError, match="all answers are those of one person"):

@@ -335,9 +335,10 @@ def test_feedback_of_lists_is_read_best_first() -> None:
     assert better[1].tolist() == [[False, True, True], [False, False, False], [False, False, False]]
     rated = tuple(Response((Message(t),), ratings={"style": s, "truth": 1 - s}) for t, s in (("a", 0.2), ("bb", 0.9)))
     ratings = Feedback.from_judgements([Judgement(prompt=(), responses=rated)])
-    by_style = features.judged(ratings, aspect="style")
-    assert by_style.labels["rating"][0].tolist() == pytest.approx([0.9, 0.2])
     with pytest.raises(OptionError, match="style, truth"):
         features.judged(ratings)
+    features.aspect = "style"
+    by_style = features.judged(ratings)
+    assert by_style.labels["rating"][0].tolist() == pytest.approx([0.9, 0.2])
     with pytest.raises(FeedbackError, match="no row ranks"):
         features.judged(Feedback.from_judgements(rows[2:]))
