@@ -169,7 +169,7 @@ def test_what_does_not_fit_is_said() -> None:
         fit(rows(), "crowd")
     with pytest.raises(OptionError, match="unexpected keyword argument 'colour'"):
         fit(rows(), groups=1, encoder=lengths, colour=1)
-    with pytest.raises(FeedbackError, match="none can be held out"):
+    with pytest.raises(FeedbackError, match="no answers can be held out"):
         fit(rows(2, 3), groups=[1, 2], encoder=lengths)
 
 
