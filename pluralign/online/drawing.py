@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rich.console import Console
@@ -12,6 +12,7 @@ from pluralign.errors import OptionError
 from pluralign.feedback.record import Message, plain
 from pluralign.online.drawn import Drawn, Law, Prompt, Sample, Sampler, collect, hashed, prompt_key, walk
 from pluralign.online.folder import OnlineRun
+from pluralign.online.samplers import PolicySampler
 from pluralign.online.samples import Anchors
 from pluralign.online.settings import OnlineOptions
 from pluralign.policy.encode import Encoder
@@ -40,18 +41,33 @@ class Drawing:
     answers: Mapping[str, tuple[Message, ...]]
     console: Console
 
-    def draw(
-        self, prompts: Sequence[Prompt], law: Anchors, count: int, number: int, name: str, **bent: float
-    ) -> list[Drawn]:
-        """`count` responses to each prompt under a law, kept in NAME.jsonl of a round; people's own where it is `data`.
+    def draw(self, prompts: Sequence[Prompt], law: Anchors, count: int, number: int, name: str) -> list[list[Drawn]]:
+        """Of each prompt the groups of responses that the sampler found, one of `count` draws as a rule.
 
-        bent: settings of the sampler that differ from the run's. Raises `OptionError` where people wrote nothing.
+        Kept in NAME.jsonl of a round; people's own where the law is `data`. Raises `OptionError` where people wrote
+        nothing.
         """
         if "data" in law:
-            return [self._written(prompt) for prompt in prompts]
-        settings: dict[str, Any] = {"max_new_tokens": self.settings.max_new_tokens}
-        settings |= {"temperature": self.settings.temperature} | bent
-        sampler = self.sampler_of(self.snapshots, self.tokenizer, dict(law), count, settings)
+            return [[self._written(prompt)] for prompt in prompts]
+        sampler = self.sampler_of(self.snapshots, self.tokenizer, dict(law), count, self._how({}))
+        found = self._collected(sampler, prompts, number, name)
+        return [groups(drawn, len(sampler.laws)) for drawn in found]
+
+    def plain(self, prompts: Sequence[Prompt], law: Anchors, number: int, name: str, **bent: float) -> list[Drawn]:
+        """One draw a prompt of the law itself, also where the run's sampler selects or searches.
+
+        bent: settings that differ from the run's.
+        """
+        given = self.snapshots, self.tokenizer, dict(law), 1, self._how(bent)
+        sampler = self.sampler_of(*given)
+        if len(sampler.laws) != 1 or sampler.laws[0].selection:
+            sampler = PolicySampler(*given)
+        return self._collected(sampler, prompts, number, name)
+
+    def _how(self, bent: Mapping[str, float]) -> dict[str, Any]:
+        return {"max_new_tokens": self.settings.max_new_tokens, "temperature": self.settings.temperature, **bent}
+
+    def _collected(self, sampler: Sampler, prompts: Sequence[Prompt], number: int, name: str) -> list[Drawn]:
         path = self.folder.round_path(number) / f"{name}.jsonl"
         with bar(f"round {number}: {name}", len(prompts), self.console) as step:
             return collect(sampler, prompts, seed=hashed(self.settings.seed, number, name), path=path, progress=step)
@@ -66,6 +82,17 @@ class Drawing:
         row = self.encoder.encode(prompt, [answer])
         sample = Sample(plain(answer), tuple(row.response_ids[0]), None, "eos", 0, Law.of("data"))
         return Drawn(prompt, tuple(row.prompt_ids), (sample,))
+
+
+def groups(drawn: Drawn, size: int) -> list[Drawn]:
+    """Responses to a prompt in groups of `size`: none where a sampler found nothing good enough, several of a tree.
+
+    >>> samples = tuple(Sample(c, (), None, "eos", 0, Law.of("policy")) for c in "abcd")
+    >>> [[s.text for s in each.samples] for each in groups(Drawn((), (), samples), 2)]
+    [['a', 'b'], ['c', 'd']]
+    """
+    starts = range(0, len(drawn.samples), size)
+    return [replace(drawn, samples=drawn.samples[at : at + size]) for at in starts]
 
 
 def asked_in(number: int, prompts: Sequence[Prompt], settings: OnlineOptions) -> list[Prompt]:

@@ -198,10 +198,11 @@ class Fit:
             return spread([values[i] for i in places], groups, tokens).to(device)
 
         frozen = {name: spread_out(values) for name, values in self.frozen.items()}
-        if self.writer is not None:
-            written = frozen[self.writer]
-        else:
-            written = spread_out([[] if group.logp is None else group.logp for group in self.groups])
+        written = None if self.writer is None else frozen[self.writer]
+        # A response that was refined or rewritten has no log-probs under its prompt, and then none is told.
+        logps = [group.logp for group in self.groups if group.logp is not None]
+        if written is None and len(logps) == len(self.groups):
+            written = spread_out(logps)
         # Of this step and no other, so that a run that goes on draws what an unbroken one does.
         random = torch.Generator().manual_seed(hashed(self.steps.seed, student.taken))
         own = None
@@ -226,7 +227,7 @@ class Fit:
             logp=found.logp.sum(-1),
             law=torch.tensor([list(self.law)] * len(groups), device=device),
             opponent=torch.tensor([list(self.opponent)] * len(groups), device=device),
-            sampled_logp=written.sum(-1),
+            sampled_logp=None if written is None else written.sum(-1),
             snapshots={name: values.sum(-1) for name, values in frozen.items()},
             reward=column(groups, "reward", device),
             preference=column(groups, "preference", device),

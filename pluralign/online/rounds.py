@@ -6,7 +6,7 @@ import copy
 import shutil
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from pluralign.feedback import Judgement
 from pluralign.online import records
 from pluralign.online.asking import Judged, ask, kept, plain_writer, shares
 from pluralign.online.drawing import Drawing, asked_in
-from pluralign.online.drawn import Drawn, Prompt, hashed
+from pluralign.online.drawn import Prompt, hashed
 from pluralign.online.fitting import Fit
 from pluralign.online.folder import OnlineRun
 from pluralign.online.judges import Recorded
@@ -86,7 +86,7 @@ class Rounds:
                         judged.add(self.judged(earlier, place, stage))
             if not judged.groups:
                 raise OptionError(
-                    f"{run.path}: no prompt has an answer to learn from ({dict(lost)}); look at the judge"
+                    f"{run.path}: no prompt has an answer to learn from ({dict(lost)}); look at judge and sampler"
                 )
             line |= self._learn(run, number, place, stage, judged)
         records.round_data(run, rows, self.learner, len(judged.groups), lost)
@@ -125,24 +125,32 @@ class Rounds:
         count = self.settings.samples or self.learner.group
         rival = None if stage.opponent == stage.law else stage.opponent
         against = self.settings.opponents if rival is not None else 0
-        drawn = draw(prompts, stage.law, count, number, f"samples-{place}")
+        found = draw(prompts, stage.law, count, number, f"samples-{place}")
         if rival is not None:
             others = draw(prompts, rival, against, number, f"samples-{place}-opponent")
-            drawn = [
-                Drawn(a.prompt, a.prompt_ids, (*a.samples, *b.samples)) for a, b in zip(drawn, others, strict=True)
+            found = [
+                [replace(own, samples=(*own.samples, *other.samples)) for own, other in zip(each, beside, strict=False)]
+                for each, beside in zip(found, others, strict=True)
             ]
+        drawn = [group for each in found for group in each]
+        nothing = Counter({"nothing drawn": found.count([])} if [] in found else {})
+        if not drawn:
+            return Judged(lost=nothing)
         greedy = None
         if "greedy_reward" in self.learner.needs(**self.options):
-            best = draw(prompts, stage.law, 1, number, f"samples-{place}-greedy", temperature=0.0)
+            asked = [group.prompt for group in drawn]
+            best = self.drawing.plain(asked, stage.law, number, f"samples-{place}-greedy", temperature=0.0)
             greedy = [d.samples[0].text for d in best]
         law, opponent = shares(len(drawn[0].samples) - against, against)
         label = f"round {number} stage {place + 1}" if place else f"round {number}"
         with bar(f"{label}: asking the judge", None, self.drawing.console) as step:
-            return ask(
+            judged = ask(
                 drawn, law, opponent, judges=list(self.judges.values()), wants=self.learner.wants(**self.options),
                 encoder=self.drawing.encoder, label=label,
                 seed=hashed(self.settings.seed, f"round-{number}", place), greedy=greedy, progress=step,
             )  # fmt: skip
+        judged.lost += nothing
+        return judged
 
     def _learn(self, run: Run, number: int, place: int, stage: Stage, judged: Judged) -> dict[str, Any]:
         seed = hashed(self.settings.seed, number, place) % 2**31

@@ -27,7 +27,7 @@ class Watching:
             return Recorded(judge, path=folder.path / f"watched-{hashed(judge.name) % 16**8:08x}.jsonl")
 
         each = {"proxy": judges.proxy, "independent": judges.independent, "gold": judges.gold}
-        first = drawing.draw(prompts, {"reference": 1.0}, 1, 0, "watched")
+        first = drawing.plain(prompts, {"reference": 1.0}, 0, "watched")
         self.monitors = Monitors(
             prompts,
             {name: recorded(judge) for name, judge in each.items() if judge is not None},
@@ -49,7 +49,7 @@ class Watching:
             self.monitors.remember(self._answers(self.drawing, number))
 
     def _answers(self, drawing: Drawing, number: int) -> list[Drawn]:
-        return drawing.draw(self.prompts, {"previous": 1.0}, 1, number, "watched")
+        return drawing.plain(self.prompts, {"previous": 1.0}, number, "watched")
 
     def _looks(self, number: int) -> bool:
         every = number % self.settings.monitor_every == 0 or number == self.settings.rounds
