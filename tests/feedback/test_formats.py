@@ -427,6 +427,16 @@ def test_arena_votes_need_no_texts():
     assert ([r.model for r in j.responses], j.both_bad) == (["x", "y"], True)
 
 
+def test_votes_between_named_models_keep_prompts_and_texts_in_columns():
+    row = {"prompt": "Sum?", "response_a": "One.", "response_b": "Two.", "model_a": "x", "model_b": "y"}
+    [judged] = pluralign.read([row | {"winner": "tie (bothbad)"}])
+    assert judged.prompt[0].content == "Sum?"
+    assert [(r.model, r.messages[0].content) for r in judged.responses] == [("x", "One."), ("y", "Two.")]
+    assert judged.both_bad
+    [bare] = pluralign.read([{"prompt": "Sum?", "model_a": "x", "model_b": "y", "winner": "model_b"}])
+    assert (bare.prompt[0].content, bare.ranks, bare.responses[0].model) == ("Sum?", (2, 1), "x")
+
+
 def test_arena_sides_may_say_the_same():
     row = {**SAMPLES["arena"][0], "conversation_b": SAMPLES["arena"][0]["conversation_a"]}
     assert contents(only("arena", row)) == [["Red."], ["Red."]]

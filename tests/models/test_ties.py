@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from pluralign.likelihoods import davidson, grounded_rao_kupper, rao_kupper
 from pluralign.models import (
     Answers,
     Conditioned,
+    Features,
     GeneralPreference,
     Head,
     Judged,
@@ -22,6 +25,7 @@ from pluralign.models import (
     PeerReview,
     RewardModel,
     Ties,
+    board,
 )
 from pluralign.rank import GroundedRaoKupper
 from pluralign.rank.grounded import _terms
@@ -251,3 +255,39 @@ def test_what_ties_cannot_do_is_said() -> None:
         RewardModel(GeneralPreference(4), Ties("grounded"), epochs=1).fit(answers)
     with pytest.raises(FeedbackError, match="neither is preferred"):
         Judged.of(answers, both_bad=np.ones(len(answers), dtype=bool))
+
+
+def test_votes_as_they_are_collected_become_a_leaderboard_for_each_prompt(tmp_path: Path) -> None:
+    _, outcome, a, b = votes(400, 2, BOARDS + 0.5, [0.0, 0.0])
+    said = np.array(["model_a", "tie", "model_b", "tie (bothbad)"])[outcome]
+    asked = np.random.default_rng(2).integers(0, 2, 400)
+    rows = [
+        {
+            "prompt": ["sum", "poem"][k],
+            "response_a": "One.",
+            "response_b": "Two.",
+            "model_a": f"m{i}",
+            "model_b": f"m{j}",
+            "winner": str(w),
+        }
+        for k, i, j, w in zip(asked, a, b, said, strict=True)
+    ]
+
+    def kinds(texts: Sequence[str]) -> list[list[float]]:
+        return [[float(t == "sum"), float(t == "poem")] for t in texts]
+
+    model = RewardModel(Conditioned(3, prompt_features=2), Ties("grounded"), epochs=30, batch=100, lr=0.1)
+    model.features = Features("items", prompts=kinds)
+    model.fit(rows)
+    for kind in ("sum", "poem"):
+        own = [row for row in rows if row["prompt"] == kind]
+        theirs = GroundedRaoKupper().fit(own)
+        table = board(model, kind)
+        order = [f"m{i}" for i in np.argsort(-theirs.scores_[theirs.index(["m0", "m1", "m2"])])]
+        assert table["model"].to_list() == order
+        assert table["good"].to_numpy() == pytest.approx(1 / (1 + np.exp(-table["score"].to_numpy())))
+    again = RewardModel.load(model.save(tmp_path), kinds)
+    assert board(again, "sum").equals(board(model, "sum"))
+    assert again.log_loss(rows) == model.log_loss(rows)
+    with pytest.raises(OptionError, match="named models"):
+        board(RewardModel(Head(4), epochs=1).fit(g2()), "sum")

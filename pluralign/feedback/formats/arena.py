@@ -50,7 +50,11 @@ FORMAT = Format(
     name="arena",
     about="Chatbot Arena: model_a, model_b, winner (model_a, model_b, tie, tie (bothbad)), with or without texts",
     detect=columns(
-        "model_a", "model_b", "winner", also=OPTIONAL, where=lambda row: not row["winner"] or row["winner"] in WINNERS
+        *("model_a", "model_b", "winner"),
+        also=OPTIONAL,
+        # Texts in columns of their own are read by `table`; here they would end in meta.
+        without=("prompt", "response_a", "response_b"),
+        where=lambda row: not row["winner"] or row["winner"] in WINNERS,
     ),
     parse=_parse,
 )
