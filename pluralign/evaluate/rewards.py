@@ -141,7 +141,7 @@ def evaluate_reward(
     (1.0, 9)
     """
     given = data if isinstance(data, Feedback) else read(data)
-    feedback = given.pairs(ties="drop")
+    feedback = given.pairs(ties="drop", aspect=getattr(getattr(reward, "features", None), "aspect", None))
     rows = [j for j in feedback if _told(j)]
     if not rows:
         raise FeedbackError("no row prefers one of two responses; give pairs, rankings or ratings")
@@ -176,7 +176,7 @@ def evaluate_reward(
         **scored.measure(seed),
         **divided,
         "worst": worst(divided["slices"]),
-        "ceiling": ceiling(given, seed),
+        "ceiling": ceiling(feedback, seed),
         "pairs": _examples(rows, scored.margins[REWARD], _drawn(rows, seed)),
         **_benched(scored.margins[REWARD], values_of),
     }

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 import pluralign
 from pluralign.cli import app
 from pluralign.errors import FeedbackError, OptionError
+from pluralign.evaluate.rewards import evaluate_reward
 from pluralign.models import Answers, Features, PreferenceModel, fit
 from tests.models.worlds import IdealPoints
 
@@ -199,6 +200,7 @@ def test_rated_responses_are_ordered_by_the_aspect_that_is_named() -> None:
     for aspect, best in (("taste", 0), ("price", 1)):
         model = fit(rows, "low-rank", 1, lengths, aspect=aspect, lr=0.1)
         assert int(model.score("", ["longlong", "no"], "ada").argmax()) == best
+        assert evaluate_reward(model, rows).figures["accuracy"]["reward"]["value"] == 1.0
 
 
 def test_who_says_little_chooses_as_often_as_they_measure() -> None:
