@@ -54,7 +54,11 @@ def align(
     if show_help:
         _print_online_help(context, objective) if online else _print_help(context, objective)
         return
-    options = extra_options(context.args)
+    words = context.args
+    if data is not None and data.startswith("--"):
+        # Without DATA the first option that typer does not know stands in its place.
+        words, data = [data, *words], None
+    options = extra_options(words)
     if isinstance(options.get("columns"), str):
         options["columns"] = columns_mapping(options["columns"])
     if output_dir is None:
@@ -108,7 +112,7 @@ def extra_options(arguments: list[str]) -> dict[str, Any]:
     while waiting:
         word = waiting.pop(0)
         if not word.startswith("--") or word == "--":
-            raise OptionError(f"'{word}' is not an option; options are written --name value")
+            raise OptionError(f"'{word}' is not an option; DATA comes first, and options are written --name value")
         name, equals, value = word[2:].partition("=")
         if not equals and waiting and not waiting[0].startswith("--"):
             equals, value = "=", waiting.pop(0)

@@ -14,8 +14,9 @@ class OnlineRun(Run):
     """A run made of rounds. It is a `Run` itself: metrics.jsonl has a line a round, model/ is the last policy.
 
     round-N/: a run too, with samples*.jsonl (what was drawn, a line a prompt, as it came), feedback.parquet (what the
-    judge said of it), metrics.jsonl (a line an optimizer step) and model/. answers.jsonl: every answer of the judge;
-    watched.jsonl: those to the monitors' questions. round.json in a round is written last.
+    judge said of it), metrics.jsonl (a line an optimizer step) and model/. prompts.json: what is asked. answers.jsonl:
+    every answer of the judge, answers-NAME.jsonl those of one of several; watched-*.jsonl: those to the monitors'
+    questions. round.json in a round is written last.
     """
 
     @classmethod

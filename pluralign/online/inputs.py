@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from pluralign.errors import OptionError
 from pluralign.feedback import Feedback, read
 from pluralign.feedback.record import Message
+from pluralign.feedback.storage import whole_file
 from pluralign.online.asking import as_prompt
 from pluralign.online.drawn import Prompt, hashed, prompt_key
 from pluralign.online.folder import OnlineRun
@@ -42,14 +44,15 @@ class Judges:
 
         The judges of a mapping in the loop are watched as groups, where gold names no others.
         """
-        asked, truth = _found(loop), _found(gold)
+        asked, truth = _found(loop, "--judge"), _found(gold, "--gold")
         several = dict(asked) if isinstance(asked, Mapping) else {}
         for name in several:
             if not re.fullmatch(r"[\w][\w .-]*", name):
                 raise OptionError(f"a judge's answers are kept in a file of its name; give '{name}' a plain one")
         groups = dict(truth) if isinstance(truth, Mapping) else several
         single = {} if asked is None else {"reward": asked}
-        return cls(several or single, _found(independent), None if isinstance(truth, Mapping) else truth, groups)
+        outside = _found(independent, "--independent")
+        return cls(several or single, outside, None if isinstance(truth, Mapping) else truth, groups)
 
     @property
     def proxy(self) -> Judge | None:
@@ -57,14 +60,23 @@ class Judges:
         return Panel(self.loop) if len(self.loop) > 1 else next(iter(self.loop.values()), None)
 
 
-def _found(judge: Any) -> Any:
-    """A judge, one named as module:name, or what a function of that name makes."""
-    if not isinstance(judge, str):
-        return judge
-    from pluralign.evaluate.scorers import load_function
+def _found(judge: Any, option: str) -> Any:
+    """A judge or a mapping of judges, given as such or as module:name of one or of a function that makes it."""
+    found = judge
+    if isinstance(judge, str):
+        from pluralign.evaluate.scorers import load_object
 
-    value: Any = load_function(judge)
-    return value if hasattr(value, "prob") or isinstance(value, Mapping) else value()
+        found = load_object(judge, option)
+        if not hasattr(found, "prob") and callable(found):
+            found = found()
+    for each in found.values() if isinstance(found, Mapping) else [found]:
+        if each is not None and not isinstance(each, Judge):
+            given = f"{option} {judge}" if isinstance(judge, str) else f"{option[2:]}={each!r:.60}"
+            raise OptionError(
+                f"{given} is no judge, which has a name and prob; make one of a function (prompt, response) -> number "
+                "with pluralign.online.judges.Scored"
+            )
+    return found
 
 
 def options_of(
@@ -100,7 +112,7 @@ def options_of(
 
 @dataclass(frozen=True)
 class Prompts:
-    """What is asked, with the answers that people gave to it where there are some."""
+    """What is asked, with the answers that people gave to it where there are some. A run keeps its own copy."""
 
     prompts: list[Prompt]
     answers: dict[str, tuple[Message, ...]]
@@ -131,3 +143,25 @@ class Prompts:
         if not asked:
             raise OptionError("the source has no prompts to ask")
         return cls(list(asked.values()), answers, feedback.fingerprint)
+
+    def write(self, path: Path) -> None:
+        """Keep them in a file."""
+        told: dict[str, Any] = {"prompts": [_plain(prompt) for prompt in self.prompts], "fingerprint": self.fingerprint}
+        told["answers"] = {key: _plain(answer) for key, answer in self.answers.items()}
+        with whole_file(path) as temporary:
+            temporary.write_text(json.dumps(told, ensure_ascii=False))
+
+    @classmethod
+    def read(cls, path: Path) -> Prompts:
+        """What `write` kept."""
+        told = json.loads(path.read_text())
+        answers = {key: _messages(answer) for key, answer in told["answers"].items()}
+        return cls([_messages(prompt) for prompt in told["prompts"]], answers, told["fingerprint"])
+
+
+def _plain(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
+    return [{name: value for name, value in asdict(m).items() if value is not None} for m in messages]
+
+
+def _messages(told: list[dict[str, Any]]) -> tuple[Message, ...]:
+    return tuple(Message(**{"content": None, **message}) for message in told)

@@ -6,6 +6,7 @@ and answers as they come, weights at every checkpoint and after every stage.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -54,12 +55,17 @@ def run(
     that weigh several rewards a mapping of names to judges. independent, gold: judges that only watch; gold may map
     groups of people to judges. offline: pairs that were judged before, as prompts are given, for learners that learn
     from them too. sampler: in place of plain draws of the learner's law; see `SamplerOf`. config: a YAML file or
-    mapping of options. resume: go on with what is in the folder; nothing is drawn or asked twice. options: those of
-    `OnlineOptions` and the learner's.
+    mapping of options. resume: go on with what is in the folder, prompts included; nothing is drawn or asked twice.
+    options: those of `OnlineOptions` and the learner's.
 
     Returns the `OnlineRun`. Raises `OptionError` and `FeedbackError` for what does not fit together, `BudgetSpent`
     when the judge may be asked no more (what is there stays, and a larger budget goes on from it).
     """
+    if (processes := int(os.environ.get("WORLD_SIZE", "1"))) > 1:
+        raise OptionError(
+            f"{processes} processes were launched, and learning while asking runs in one; start it by itself, and "
+            "learn on several with align on the feedback of a round"
+        )
     folder = OnlineRun(Path(output_dir))
     named = {
         "learner": learner, "judge": judge, "independent": independent, "gold": gold, "prompts": prompts,
@@ -76,8 +82,11 @@ def run(
     )
     beside = offline if offline is not None else settings.offline
     _fit_together(goal, its, judges, beside)
-    source = prompts if prompts is not None else settings.prompts
-    asked = Prompts.of(source if source is not None else beside)
+    if resume and prompts is None:
+        asked = Prompts.read(folder.path / "prompts.json")
+    else:
+        source = prompts if prompts is not None else settings.prompts
+        asked = Prompts.of(source if source is not None else beside)
     rounds = _begun(folder, settings, goal, its, given, judges, asked, beside, sampler or PolicySampler, resume)
     for number in range(1, settings.rounds + 1):
         rounds.round(number)
@@ -148,6 +157,7 @@ def _begun(
     snapshots = dict.fromkeys(names, model)
     drawing = Drawing(folder, settings, tokenizer, encoder, sampler_of, snapshots, asked.answers, console)
     if not resume:
+        asked.write(folder.path / "prompts.json")
         records.begin(
             folder, settings, learner, options, given, judge=None if judges.proxy is None else judges.proxy.name,
             training=training, watching=watched, prompts=asked.fingerprint, offline=pairs,

@@ -92,7 +92,7 @@ def test_a_pair_without_an_answer_has_no_share() -> None:
 
 
 def test_objectives_that_need_more_than_samples_say_so() -> None:
-    with pytest.raises(OptionError, match="learners of samples are"):
+    with pytest.raises(OptionError, match="there is no learner 'no_such_thing'; there are brain"):
         find("no_such_thing")
 
 
@@ -113,3 +113,17 @@ def test_a_learner_is_refused_what_it_lacks() -> None:
 
 def test_names_are_those_of_the_functions() -> None:
     assert all(name == found.name for name, found in catalogue().items())
+
+
+def test_the_exact_divergence_is_asked_for_wherever_it_is_an_option() -> None:
+    found = []
+    for each in catalogue().values():
+        if "kl" not in each.options.model_fields or "kl_in" not in each.options.model_fields:
+            continue
+        for place in ("reward", "loss"):
+            needs = each.needs(kl="exact", kl_in=place, beta=0.1) - each.needs(kl="k1", kl_in=place, beta=0.1)
+            found.append((each.name, place, *needs))
+            with pytest.raises(MissingInput, match="needs"):
+                each(samples(reward=LOGP), kl="exact", kl_in=place, beta=0.1)
+    assert {what for _, _, what in found} == {"kl", "tokens.kl"}
+    assert ("grpo", "loss", "tokens.kl") in found

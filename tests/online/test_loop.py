@@ -96,7 +96,7 @@ def test_a_round_is_a_run_and_can_be_replayed(done: OnlineRun, tmp_path: Path) -
 def test_a_finished_run_goes_on_for_more_rounds(done: OnlineRun, start: str, tmp_path: Path) -> None:
     whole = run(PROMPTS, start, "dpo", judge=JUDGE, output_dir=tmp_path / "parts", **SMALL)
     judge = Compares()
-    more = run(resume=True, prompts=PROMPTS, judge=JUDGE, output_dir=whole.path, rounds=2, sampler=PlainSampler)
+    more = run(resume=True, judge=JUDGE, output_dir=whole.path, rounds=2, sampler=PlainSampler)
     assert judge.asked == 0
     assert weights_fingerprint(more.load_model()[0]) == weights_fingerprint(done.load_model()[0])
     with pytest.raises(OptionError, match="max_new_tokens was 4 and is now 5"):
@@ -166,7 +166,13 @@ def test_what_does_not_fit_is_said_before_anything_is_drawn(start: str, tmp_path
         ({"learner": "dpo"}, "learns from what a judge says; give one"),
         ({"learner": "inpo", "judge": JUDGE, "bata": 1}, "inpo does not use 'bata'"),
         ({"learner": "spo", "judge": JUDGE, "kl_target": 1.0}, "kl_target moves a beta, and spo has none"),
-        ({"learner": "nonsense", "judge": JUDGE}, "nonsense"),
+        ({"learner": "inpoo", "judge": JUDGE}, "there is no learner 'inpoo' .did you mean inpo"),
+        ({"learner": "kto + inpo", "judge": JUDGE}, "inpo"),
+        ({"learner": "dpo", "judge": "no_such_module:judge"}, "--judge no_such_module:judge: No module"),
+        ({"learner": "dpo", "judge": "math"}, "--judge math: write it as module:name"),
+        ({"learner": "dpo", "judge": "math:pi"}, "--judge math:pi is no judge, which has a name and prob"),
+        ({"learner": "dpo", "judge": vowels}, "is no judge.*judges.Scored"),
+        ({"learner": "remax", "judge": Compares()}, "remax compares with the reward of the most probable response"),
         ({"learner": "dpo", "judge": JUDGE, "samples": 1}, "needs 2 samples a prompt or more"),
     ):
         with pytest.raises(OptionError, match=said):
@@ -189,10 +195,17 @@ def test_the_command_line_runs_and_goes_on(start: str, tmp_path: Path, monkeypat
     rest = ["--judge", "judge_of_this_test:judge", "--max-new-tokens", "3", "--rounds", "1", "--monitor-prompts", "2"]
     done = CliRunner().invoke(app, [*given, *rest, "--eta", "0.5"])
     assert done.exit_code == 0, done.output
-    more = CliRunner().invoke(
-        app, ["align", str(tmp_path / "prompts.jsonl"), "--online", "--resume", "-o", folder, "--rounds", "2"]
-    )
+    # What is asked is in the folder.
+    (tmp_path / "prompts.jsonl").unlink()
+    more = CliRunner().invoke(app, ["align", "--online", "--resume", "-o", folder, "--rounds", "2"])
     assert more.exit_code == 0, more.output
     found = OnlineRun.open(folder)
     assert [len(found.feedback(n)) for n in (1, 2)] == [4, 4]
     assert found.config["objective_options"]["eta"] == 0.5
+
+
+def test_several_processes_are_refused(start: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(OptionError, match="2 processes were launched, and learning while asking runs in one"):
+        run(PROMPTS, start, "dpo", judge=JUDGE, output_dir=tmp_path / "run", **SMALL)
+    assert not (tmp_path / "run").exists()

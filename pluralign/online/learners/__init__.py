@@ -5,7 +5,10 @@
 {'previous': 1.0}
 """
 
+import difflib
+
 from pluralign.errors import OptionError
+from pluralign.objectives import catalogue as objectives
 from pluralign.online.learner import Learner
 from pluralign.online.learners.direct import direct, preferences
 from pluralign.online.learners.exploration import hypo, vpo, xpo
@@ -67,7 +70,11 @@ def find(text: str) -> Learner:
     known = catalogue()
     if text in known:
         return known[text]
-    try:
-        return direct(text)
-    except OptionError as error:
-        raise OptionError(f"{error}; learners of samples are {', '.join(known)}") from None
+    names = [*known, *objectives()]
+    if text.isidentifier() and text not in names:
+        close = difflib.get_close_matches(text, names, n=3)
+        near = f" (did you mean {' or '.join(close)}?)" if close else ""
+        raise OptionError(
+            f"there is no learner '{text}'{near}; there are {', '.join(known)}, and the objectives that align takes"
+        )
+    return direct(text)
