@@ -141,7 +141,10 @@ def evaluate_reward(
     (1.0, 9)
     """
     given = data if isinstance(data, Feedback) else read(data)
-    feedback = given.pairs(ties="drop", aspect=getattr(getattr(reward, "features", None), "aspect", None))
+    features = getattr(reward, "features", None)
+    # Features in columns belong to the rows as they were read.
+    whole = features is not None and features.column is not None
+    feedback = given if whole else given.pairs(ties="drop", aspect=getattr(features, "aspect", None))
     rows = [j for j in feedback if _told(j)]
     if not rows:
         raise FeedbackError("no row prefers one of two responses; give pairs, rankings or ratings")

@@ -181,6 +181,23 @@ def test_every_kind_of_saved_reward_is_measured(kind: str, features: Features, t
     assert "next:" not in done.output
 
 
+def test_a_model_of_named_features_is_measured_on_columns(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    rows = [
+        {"response_a": "x", "response_b": "y", "winner": "response_a" if a[0] > b[0] else "response_b", "kind": k % 2,
+         "scores_a": a.tolist(), "scores_b": b.tolist()}
+        for k, (a, b) in enumerate(draw.normal(size=(80, 2, 2)))
+    ]  # fmt: skip
+    model = Compositional(["helpful", "long"], strengths=[1.0])
+    model.features = Features("features:scores")
+    feedback = pluralign.read([*rows, rows[0] | {"winner": "tie"}])
+    folder = model.fit(feedback).save(tmp_path / "model")
+    figures = pluralign.evaluate(folder, feedback, slices=["meta.kind"]).figures
+    assert (figures["n"], figures["accuracy"][REWARD]["value"]) == (80, pytest.approx(model.accuracy(feedback)))
+    assert figures["accuracy"][REWARD]["value"] > 0.95
+    assert figures["worst"]["meta.kind"]["n"] == 40
+
+
 def test_what_cannot_be_measured_is_one_sentence(run: Run, tmp_path: Path) -> None:
     bare = RewardModel(Head(1), epochs=1).fit(Answers.of([[0.0]], [[1.0]], [1.0]))
     with pytest.raises(OptionError, match="was fitted to vectors"):
