@@ -121,7 +121,8 @@ class MaxMin(_Members):
     group: w_k exp(-step * v_k) / Z (exponentiated gradient), or with an infinite step to the worst group alone. Rewards
     must be on one scale (`standardise`), or the group with the smallest numbers rules.
 
-    Chakraborty et al. 2024 (MaxMin-RLHF).
+    For a loop of one's own: `online.run` moves no judge's weights, but those of the learner `maxmin`, which takes the
+    groups' judges themselves. Chakraborty et al. 2024 (MaxMin-RLHF).
 
     >>> from pluralign.online.judges import Scored
     >>> groups = [Scored(lambda x, y: len(y), name="long"), Scored(lambda x, y: -len(y), name="short")]

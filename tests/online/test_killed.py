@@ -18,12 +18,16 @@ MORE = (
 )  # fmt: skip
 
 
+WEIGHED = ("judging:3", "learning:3", "checkpoint:2", "stage:1", "stage:3", "record:6", "metrics:2")
+
+
 @pytest.mark.parametrize(
     ("learner", "points"),
     [
         ("dpo", POINTS),
         ("constrained", ("learning:12", "model:2")),
-        *(pytest.param(name, MORE, marks=pytest.mark.slow) for name in ("dpo", "constrained")),
+        pytest.param("dpo", MORE, marks=pytest.mark.slow),
+        pytest.param("constrained", WEIGHED, marks=pytest.mark.slow),
     ],
 )
 def test_nothing_is_paid_twice_and_the_end_is_the_same(tmp_path: Path, learner: str, points: tuple[str, ...]) -> None:
