@@ -48,7 +48,7 @@ def play(
     array([[0.723, 0.127, 0.15 ]])
     """
     one = find(learner) if isinstance(learner, str) else learner
-    plan, table = one.plan(**options), Table(world, laws or {}, group, offline="offline" in one.needs(**options))
+    plan, table = one.plan(**options), _table(one, world, laws, group, options)
     began = table.reference if start is None else table.logits(start)
     kept: dict[str, Logits] = {"reference": table.reference, "previous": began}
     for name in {"policy"} | {name for stage in plan.stages for name in (stage.keep, stage.begin)}:
@@ -128,7 +128,7 @@ def pull(
     [[[0.25, -0.25]]]
     """
     one = find(learner) if isinstance(learner, str) else learner
-    table = Table(world, laws or {}, group, offline="offline" in one.needs(**options))
+    table = _table(one, world, laws, group, options)
     at = table.reference if policy is None else table.logits(policy)
     with one_thread():
         return np.asarray(_slope(one, table, at, extra, natural, options).numpy()) * -1
@@ -153,7 +153,7 @@ def rest(
     np.True_
     """
     one = find(learner) if isinstance(learner, str) else learner
-    table = Table(world, laws or {}, group, offline="offline" in one.needs(**options))
+    table = _table(one, world, laws, group, options)
     shape = table.reference[..., :-1].shape
 
     def logits(free: Array) -> Logits:
@@ -173,6 +173,11 @@ def rest(
             f"{one.name} comes to no rest: it still pulls by {left:.1e}; look at the error's policy", policy
         )
     return policy
+
+
+def _table(one: Learner, world: World, laws: Any, group: int | None, options: Mapping[str, Any]) -> Table:
+    far = options.get("extrapolate", 0.0)
+    return Table(world, laws or {}, group, offline="offline" in one.needs(**options), extrapolate=far)
 
 
 def _slope(

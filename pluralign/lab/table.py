@@ -27,13 +27,19 @@ class Table:
     """A world's policies as logits of its tree, and its responses as the batches learners take.
 
     world: what people think. given: laws that are no policy's, by name, [P, R]. group: draws a prompt. offline:
-    whether batches carry the world's own judgements as pairs.
+    whether batches carry the world's own judgements as pairs. extrapolate: how far beyond the policy before.
     """
 
     def __init__(
-        self, world: World, given: Mapping[str, ArrayLike], group: int | None = None, *, offline: bool = False
+        self,
+        world: World,
+        given: Mapping[str, ArrayLike],
+        group: int | None = None,
+        *,
+        offline: bool = False,
+        extrapolate: float = 0.0,
     ) -> None:
-        self.world, self.group, self.offline = world, group, offline
+        self.world, self.group, self.offline, self.extrapolate = world, group, offline, extrapolate
         self.reference = torch.tensor(world.tree.reference)
         shape = world.reward.shape
         self.given = {name: torch.tensor(np.broadcast_to(np.asarray(law, float), shape)) for name, law in given.items()}
@@ -110,6 +116,7 @@ class Table:
             "sampled_logp": token_logp(world, frozen["previous"]),
             "kl": drift,
             "reference_kl": (log_ref.exp() * (log_ref - log_p)).sum(-1)[:, node] * mask,
+            "surplus": (log_p + self.extrapolate * (log_p - frozen["previous"])).logsumexp(-1)[:, node] * mask,
             "value": (value := self.value(frozen["previous"])[:, node] * mask),
             "sampled_value": value,
         }

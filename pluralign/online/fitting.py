@@ -151,7 +151,7 @@ class Fit:
         width = max(one.logp.shape[-1] for one in each)
         leaves = {
             name: torch.cat([_wide(getattr(one, name), width) for one in each]).requires_grad_()
-            for name in ("logp", "value", "kl", "reference_kl")
+            for name in ("logp", "value", "kl", "reference_kl", "surplus")
             if getattr(each[0], name) is not None
         }
         judged = torch.cat(beside).requires_grad_() if beside else None
@@ -188,7 +188,9 @@ class Fit:
         exact = bool(self.learner.needs(**student.options) & EXACT)
         tokens = self._tokens(places, student.model.device)
         reference = self.snapshots["reference"] if exact else None
-        return numbers(student.model, tokens, head=student.head, reference=reference)
+        far = student.options.get("extrapolate", 0.0)
+        beyond = (self.snapshots["previous"], far) if far else None
+        return numbers(student.model, tokens, head=student.head, reference=reference, extrapolate=beyond)
 
     def _batch(self, student: Student, places: Sequence[int], found: Numbers) -> SampleBatch:
         groups, device = [self.groups[i] for i in places], found.logp.device
@@ -215,6 +217,7 @@ class Fit:
                 sampled_value=None if self.values is None else spread_out(self.values),
                 kl=found.kl,
                 reference_kl=found.reference_kl,
+                surplus=found.surplus,
                 uniform=torch.rand(found.logp.shape, generator=random).to(found.logp),
                 snapshots=frozen,
             )

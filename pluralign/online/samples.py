@@ -27,6 +27,8 @@ class SampleTokens:
     value, sampled_value: of a value head, now (with gradient) and when the responses were drawn.
     kl, reference_kl: KL(pi || reference) and KL(reference || pi) of the next-token distributions, over the whole
         vocabulary. They carry the gradient.
+    surplus: log of the sum over the vocabulary of pi^(1 + extrapolate) / previous^extrapolate, for learners with that
+        option: what a token's extrapolated log-prob is too large by. No gradient.
     uniform: random numbers in [0, 1), for objectives that sample tokens; left out, they do not sample.
     """
 
@@ -37,6 +39,7 @@ class SampleTokens:
     sampled_value: Array | None = given("BKT")
     kl: Array | None = given("BKT", gradient=True)
     reference_kl: Array | None = given("BKT", gradient=True)
+    surplus: Array | None = given("BKT")
     uniform: Array | None = given("BKT")
     snapshots: Mapping[str, Array] = field(default_factory=dict, metadata={"shape": ""})
 

@@ -63,6 +63,7 @@ def fit(model: Any, name: str, steps: Steps, **options: Any) -> tuple[Fit, Stude
         ("ppo", {"beta": 0.1}),
         ("grpo", {"beta": 0.1, "kl": "exact"}),
         ("remax", {}),
+        ("spa", {"extrapolate": 0.5}),
         ("dapo", {}),
     ],
 )
@@ -115,6 +116,26 @@ def test_a_checkpoint_goes_on_bit_for_bit(model: Any, tmp_path: Path) -> None:
     assert second.head is not None
     assert torch.equal(student.head.line.weight, second.head.line.weight)
     assert student.head.line.weight.abs().sum() > 0
+
+
+def test_an_extrapolated_policy_is_made_whole_token_by_token(model: Any) -> None:
+    tokens = collate([group.encoded for group in groups(2)], pad_id=0)
+    before = copy.deepcopy(model)
+    with torch.no_grad():
+        for parameter in before.parameters():
+            parameter.mul_(1.3)
+        found = numbers(model, tokens, extrapolate=(before, 0.5))
+        now, then = (
+            own(input_ids=tokens.input_ids, attention_mask=tokens.attention_mask, position_ids=tokens.position_ids)
+            .logits.double().log_softmax(-1)
+            for own in (model, before)
+        )  # fmt: skip
+    assert found.surplus is not None
+    rows, places = tokens.response_mask.nonzero(as_tuple=True)
+    by_hand = (1.5 * now - 0.5 * then).logsumexp(-1)[rows, places - 1]
+    assert torch.allclose(found.surplus.view(tokens.response_mask.shape)[rows, places].double(), by_hand, atol=1e-5)
+    assert by_hand.abs().max() > 1e-3
+    assert torch.allclose(found.logp, numbers(model, tokens).logp, atol=1e-5)
 
 
 def test_values_and_divergences_stand_where_their_tokens_are(model: Any) -> None:

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from pluralign import lab
+from pluralign.lab.table import Table
 from pluralign.online import SampleBatch, find
 from pluralign.online.learners import own_labels, self_training
 
@@ -97,3 +99,40 @@ def test_smoothing_what_is_least_sure_loses_less_to_wrong_labels(monkeypatch: py
     monkeypatch.setattr(self_training, "own_labels", turned)
     smoothed, plain = ([spread(seed, 3.0, 3, alpha=alpha) for seed in (1, 2, 3)] for alpha in (0.1, 0.0))
     assert np.mean(smoothed) > np.mean(plain) + 0.02
+
+
+def smoothed_where(world: lab.World, policy: np.ndarray, before: np.ndarray, **options: float) -> float:
+    """The loss of spa for a policy that has moved since it labelled."""
+    table = Table(world, {}, extrapolate=options.get("extrapolate", 0.0))
+    kept = {"reference": table.reference, "previous": table.logits(before)}
+    law = torch.tensor(before)
+    batch = table.batch(table.logits(policy), kept, [(law, law)], {})
+    return float(batch.mean(find("spa")(batch, beta=1.0, alpha=0.3, **options)))
+
+
+def test_an_extrapolated_policy_doubts_other_pairs_in_a_language_and_the_same_in_a_bandit() -> None:
+    """Token by token it is renormalised after each beginning; of one token alone that is the same for all responses."""
+    flat = lab.bandit([0.3, -0.2, 0.9, 0.1], reference=[0.4, 0.3, 0.2, 0.1])
+    spoken = lab.sequences(lambda text: float(sum(text)) - 0.3 * len(text), vocabulary=2, most=2, seed=3)
+    for world, differs in ((flat, False), (spoken, True)):
+        draw = np.random.default_rng(0)
+        before, now = (world.tilted(1.0, draw.normal(size=world.reward.shape)) for _ in range(2))
+        losses = [
+            [smoothed_where(world, now, before, share=share, extrapolate=far) for far in (0.0, 0.5, 3.0)]
+            for share in (0.1, 0.2, 0.3, 0.4)
+        ]
+        assert (np.ptp(losses, axis=1).max() > 1e-3) == differs
+        whole = [smoothed_where(world, now, before, share=1.0, extrapolate=far) for far in (0.0, 3.0)]
+        assert whole[0] == pytest.approx(whole[1], abs=1e-12)  # all are smoothed
+
+
+def test_the_surplus_of_a_table_is_what_makes_the_extrapolated_policy_one() -> None:
+    world = lab.sequences(lambda text: float(sum(text)), vocabulary=2, most=2, seed=3)
+    table, far = Table(world, {}, extrapolate=0.5), 0.5
+    now, before = world.tilted(1.0), world.tilted(3.0)
+    law = torch.tensor(before)
+    batch = table.batch(
+        table.logits(now), {"reference": table.reference, "previous": table.logits(before)}, [(law, law)], {}
+    )
+    beyond = (1 + far) * np.log(now) - far * np.log(before) - batch.tokens.total(batch.tokens.surplus).numpy()
+    assert np.exp(beyond).sum() == pytest.approx(1.0, abs=1e-12)

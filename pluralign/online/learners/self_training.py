@@ -62,21 +62,34 @@ def spin(batch: SampleBatch, *, beta: Positive = 0.1) -> Array:
     paper="Kim et al. 2024, Spread Preference Annotation (as described; which pairs are smoothed as recalled)",
     arxiv="2406.04412",
     judge=Judge.NOTHING,
+    needs=lambda *, extrapolate, **_: {"tokens.surplus"} if extrapolate else set(),
 )
-def spa(batch: SampleBatch, *, beta: Positive = 0.1, alpha: Share = 0.1, share: Share = 0.1) -> Array:
+def spa(
+    batch: SampleBatch,
+    *,
+    beta: Positive = 0.1,
+    alpha: Share = 0.1,
+    share: Share = 0.1,
+    extrapolate: NonNegative = 0.0,
+) -> Array:
     """E -z log p - (1 - z) log(1 - p),  p = sigmoid(beta (h(y_w) - h(y_l))), h = log pi / pi_t.
 
     The policy labels its own draws: y_w has the larger log pi_t/pi_ref. z is 1 - alpha for the `share` of pairs that
-    the learning policy is least sure of, else 1. (The authors look for those with the policy extrapolated token by
-    token, which needs whole distributions; here it is the policy itself.)
+    the learning policy is least sure of, else 1. extrapolate: how far beyond the learning policy, seen from pi_t, lies
+    the one that is asked how sure it is, pi^(1 + extrapolate) / pi_t^extrapolate token by token (the paper's 1/2, 1/4
+    and 1/8 in its rounds); to responses of one token it makes no difference. It takes whole distributions.
 
     Use it to spread a few human labels over many prompts; watch the length, which grows unasked.
     """
     xp = array_namespace(batch.logp)
     label = own_labels(batch, beta, hard=True)
     margin = beta * gaps(batch.log_ratio(PREVIOUS))
-    weight = label * batch.pairs * 2
-    flat, sure = xp.reshape(weight, (-1,)), xp.reshape(stop_gradient(margin), (-1,))
+    weight, sureness = label * batch.pairs * 2, margin
+    if extrapolate:
+        tokens = batch.tokens
+        assert tokens is not None  # declared
+        sureness = (1 + extrapolate) * margin - beta * gaps(tokens.total(tokens.known("surplus")))
+    flat, sure = xp.reshape(weight, (-1,)), xp.reshape(stop_gradient(sureness), (-1,))
     order = xp.argsort(sure)
     below = xp.cumulative_sum(xp.take(flat, order)) <= share * xp.sum(flat) * (1 + 1e-9)
     unsure = xp.reshape(xp.take(xp.astype(below, flat.dtype), xp.argsort(order)), weight.shape)
