@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from one_word import model
 
 from pluralign.lab import bandit
 from pluralign.lab.table import Table
@@ -19,20 +19,6 @@ WORDS, PROMPTS = 9, ([1, 4, 2], [3, 7])
 OPTIONS: dict[str, dict[str, Any]] = {"sppo": {"eta": 1.0}, "inpo": {"tau": 0.1, "eta": 1.0}, "grpo": {"beta": 0.1}}
 ELSEWHERE = {"hypo", "raft"}
 """hypo learns from offline pairs too; the best of all words would be one."""
-
-
-def model(seed: int) -> Any:
-    torch.manual_seed(seed)
-    config = LlamaConfig(
-        vocab_size=WORDS,
-        hidden_size=16,
-        intermediate_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        initializer_range=0.3,
-    )
-    return LlamaForCausalLM(config).double().eval()
 
 
 @lru_cache
@@ -55,7 +41,9 @@ def from_table(each: Learner, options: dict[str, Any], logits: dict[str, torch.T
 @lru_cache
 def scored_by_networks() -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor], list[torch.Tensor]]:
     """Log-probs of all samples by the engine, [P, V, T], logits of the next word, [P, V]; the policy's weights."""
-    nets = {name: model(seed) for seed, name in enumerate(("policy", "reference", "previous", "auxiliary", "half"))}
+    nets = {
+        name: model(seed, WORDS) for seed, name in enumerate(("policy", "reference", "previous", "auxiliary", "half"))
+    }
     last = torch.tensor([len(prompt) - 1 for prompt in PROMPTS])
     padded = torch.tensor([[*prompt, 0, 0][:3] for prompt in PROMPTS])
     logits = {name: net(input_ids=padded).logits[torch.arange(len(PROMPTS)), last] for name, net in nets.items()}
