@@ -1,7 +1,7 @@
 """Learning while asking, end to end: people of two tastes under one budget of questions, and sums that can be verified.
 
-`python -m benchmarks.online` writes docs/online-benchmark.md and docs/online-benchmark.png (under thirty minutes of one
-core; --seeds for fewer). Cells that stand in benchmarks/results/online.json are not repeated.
+`python -m benchmarks.online` writes docs/online-benchmark.md and docs/online-benchmark.png (a few minutes of one core a
+seed; --seeds for fewer). Cells that stand in benchmarks/results/online.json are not repeated.
 """
 
 from __future__ import annotations
@@ -43,11 +43,17 @@ PEOPLE: dict[str, tuple[int, dict[str, Any]]] = {
     "ppo": (1, {"samples": 2, "minibatch": 24, "beta": 0.02, "epochs": 2}),
 }
 """Learner -> questions a prompt, options. Where rewards are wanted they are win rates within the group."""
-SUMS: dict[str, dict[str, Any]] = {
-    "grpo": {"rounds": 12, "micro_batch": 128, "learning_rate": 3e-4},
-    "raft": {"rounds": 6, "minibatch": 128, "micro_batch": 128, "epochs": 3, "threshold": 1.0, "learning_rate": 3e-4},
+POOL = {"shown": 4000, "training": 1152, "never seen": 1000}
+"""How many sums the start model is shown, the learners are trained on, and nobody is trained on."""
+STEPS: dict[str, Any] = {"rounds": 3, "prompts_per_round": 384, "minibatch": 48, "micro_batch": 48}
+STEPS |= {"learning_rate": 3e-4, "warmup_steps": 8}
+SUMS: dict[str, tuple[str, dict[str, Any]]] = {
+    "grpo": ("grpo", {}),
+    "raft": ("raft", {"threshold": 1.0}),
+    "unchecked": ("raft", {"threshold": 0.0}),
 }
-WATCHED = {"monitor_prompts": 8, "monitor_opponents": 0, "max_new_tokens": 5, "samples": 8, "warmup_steps": 10}
+"""Title -> learner, options beside `STEPS`. The last is the control: every answer passes, right or wrong."""
+WATCHED = {"monitor_prompts": 8, "monitor_opponents": 0, "monitor_every": 1000, "max_new_tokens": 5, "samples": 8}
 
 
 class Crowd:
@@ -89,7 +95,7 @@ def people_start(folder: Path) -> Path:
 
 
 def people_cell(root: Path, start: Path, learner: str, seed: int) -> dict[str, Any]:
-    """One learner among the people: 768 questions, then 400 fresh prompts against the reference, judged exactly."""
+    """One learner among the people: its questions, then 240 fresh prompts against the start, judged exactly."""
     every = asked(480, 5)
     training, held_out = every[:240], every[240:]
     questions, options = PEOPLE[learner]
@@ -99,7 +105,8 @@ def people_cell(root: Path, start: Path, learner: str, seed: int) -> dict[str, A
         rounds=ROUNDS, prompts_per_round=size, monitor_every=2, keep_every=ROUNDS, **SHARED, **options,
     )  # fmt: skip
     ours, theirs = (texts(path, held_out, seed, 90) for path in (done.path / "model", start))
-    won = {name: judge.prob(held_out, ours, theirs).tolist() for name, judge in {"gold": Truth(), **GROUPS}.items()}
+    judges = {"gold": Truth(), **GROUPS}
+    won = {name: judge.prob(held_out, ours, theirs).round(4).tolist() for name, judge in judges.items()}
     last = [m for m in done.metrics if "kl" in m][-1]
     asked_of = done.metrics[-1]["judge/asked"]
     figures = {name: last[name] for name in ("kl", "entropy", "length", "gap", "gap_high") if name in last}
@@ -107,20 +114,23 @@ def people_cell(root: Path, start: Path, learner: str, seed: int) -> dict[str, A
     return {"won": won, "questions": asked_of, "cpu_seconds": spent, "samples": drawn(done), "curve": curve, **figures}
 
 
-def sums_cell(root: Path, start: Path, learner: str, seed: int) -> dict[str, Any]:
-    """One learner on 128 sums: exact answers on these and on 1,000 that nobody was trained on, before and after."""
-    every = arithmetic.questions(8100)
-    training, held_out = every[6000:6136], every[7100:]
-    judge = Scored(arithmetic.exact, name="exact answer")
+def sums_cell(root: Path, start: Path, title: str, seed: int) -> dict[str, Any]:
+    """One learner on sums that the start model was not shown, each asked once; the chance of an exact answer to 500 of
+    them and to those that nobody was trained on, before and after."""
+    every = arithmetic.questions(8100, seed=seed)
+    training = every[POOL["shown"] :][: POOL["training"] + int(WATCHED["monitor_prompts"])]
+    learner, options = SUMS[title]
     done, spent = timed(
-        root, f"sums-{learner}-{seed}", training, start, learner, judge=judge, seed=seed, keep_every=1000,
-        **{"monitor_every": 1000, **WATCHED, **SUMS[learner]},
+        root, f"sums-{title}-{seed}", training, start, learner, judge=Scored(arithmetic.exact, name="exact answer"),
+        seed=seed, keep_every=1000, **{**WATCHED, **STEPS, **options},
     )  # fmt: skip
-    right = {
-        f"{name}, {where}": [arithmetic.exact(q, a) for q, a in zip(asked_, texts(path, asked_, seed, 5), strict=True)]
-        for name, path in (("start", start), ("end", done.path / "model"))
-        for where, asked_ in (("trained on", training * 4), ("never seen", held_out))
-    }
+    right = {}
+    for name, path in (("start", start), ("end", done.path / "model")):
+        policy, tokenizer = load(str(path))
+        for where, some in (("trained on", asked_of(done)[:500]), ("never seen", every[-POOL["never seen"] :])):
+            chance, best = arithmetic.chances(policy, tokenizer, some)
+            right[f"{name}, {where}"] = chance.round(3).tolist()
+            right[f"{name}, {where}, most probable"] = float(best.mean())
     curve = [[m["round"] / len(done.metrics), m["samples/reward"]] for m in done.metrics]
     last = [m for m in done.metrics if "entropy" in m][-1]
     more = {"entropy": last["entropy"], "kl": last["kl"], "samples": drawn(done), "cpu_seconds": spent}
@@ -136,12 +146,18 @@ def timed(
     return done, time.process_time() - began
 
 
+def asked_of(done: OnlineRun) -> list[str]:
+    """The prompts that were trained on, as plain texts, in an order that has nothing to do with how they went."""
+    return sorted({json.loads(line["prompt"])[0][1] for line in _lines(done)}, key=hashed)
+
+
 def drawn(done: OnlineRun) -> int:
     """Responses drawn to learn from."""
-    lines = [
-        json.loads(line) for own in done.rounds for line in (own.path / "samples-0.jsonl").read_text().splitlines()
-    ]
-    return sum(len(line["samples"]) for line in lines)
+    return sum(len(line["samples"]) for line in _lines(done))
+
+
+def _lines(done: OnlineRun) -> list[dict[str, Any]]:
+    return [json.loads(line) for own in done.rounds for line in (own.path / "samples-0.jsonl").read_text().splitlines()]
 
 
 def texts(model: Path, prompts: Sequence[str], seed: int, most: int, temperature: float = 1.0) -> list[str]:
@@ -161,30 +177,53 @@ def cells(seeds: int) -> Iterator[tuple[str, str, int]]:
         yield from (("people", learner, seed) for learner in PEOPLE)
 
 
+def started(root: Path, part: str, seed: int) -> tuple[Path, float]:
+    """Where the start model of a seed is, and the seconds of CPU that making it took, 0 if it was there."""
+    folder = root / (f"sums-start-{seed}" if part == "sums" else "people-start")
+    began = time.process_time()
+    if folder.is_dir():
+        return folder, 0.0
+    making = folder.with_suffix(".making")
+    shutil.rmtree(making, ignore_errors=True)
+    if part == "people":
+        people_start(making)
+    else:
+        arithmetic.start(making, shown=POOL["shown"], seed=seed)
+    making.rename(folder)
+    return folder, time.process_time() - began
+
+
+def keep(name: str, cell: dict[str, Any]) -> dict[str, Any]:
+    """Add a cell to the results on disk, where other cells may have come from another process meanwhile."""
+    found = (json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}) | {name: cell}
+    with whole_file(RESULTS) as temporary:
+        temporary.write_text(
+            "{\n" + ",\n".join(f"{json.dumps(n)}: {json.dumps(found[n])}" for n in sorted(found)) + "\n}\n"
+        )
+    return found
+
+
 def main() -> None:
     """Run what is missing, then write the page."""
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--seeds", type=int, default=3)
+    options.add_argument("--seeds", type=int, default=5)
     options.add_argument("--only", default="", help="cells whose name begins so")
     options.add_argument("--page", action="store_true", help="only write the page from the results that are there")
     given = options.parse_args()
     found: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
     root = Path(tempfile.gettempdir()) / "pluralign-online"
-    starts: dict[str, Path] = {"sums": root / "sums-start", "people": root / "people-start"}
+    root.mkdir(exist_ok=True)
     for part, learner, seed in [] if given.page else cells(given.seeds):
         name = f"{part} {learner} {seed}"
         if name in found or not name.startswith(given.only):
             continue
-        if not (start := starts[part]).is_dir():
-            (people_start if part == "people" else arithmetic.start)(start)
+        start, spent = started(root, part, seed)
+        if spent:
+            found = keep(f"start {part} {seed}", {"cpu_seconds": spent})
         shutil.rmtree(root / f"{part}-{learner}-{seed}", ignore_errors=True)
-        cell = (people_cell if part == "people" else sums_cell)(root, start, learner, seed)
-        # Other cells may have come from another process meanwhile.
-        found = (json.loads(RESULTS.read_text()) if RESULTS.is_file() else found) | {name: cell}
-        with whole_file(RESULTS) as temporary:
-            temporary.write_text(json.dumps(found, indent=0) + "\n")
+        found = keep(name, (people_cell if part == "people" else sums_cell)(root, start, learner, seed))
         print(f"{name}: {found[name]['cpu_seconds']:.0f} s", flush=True)
-    online_page.write(found, QUESTIONS)
+    online_page.write(found, QUESTIONS, POOL)
 
 
 if __name__ == "__main__":
