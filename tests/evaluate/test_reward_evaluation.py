@@ -94,6 +94,12 @@ def test_parts_people_the_worst_and_the_ceiling_are_told(run: Run, tmp_path: Pat
         own = [j for j in twice if j.meta["subset"] == subset]
         assert parts["meta.subset", subset]["n"] == len(own)
         assert parts["meta.subset", subset]["low"] < parts["meta.subset", subset]["value"]
+    margins, at = TextReward.load(run).margins(pluralign.read(file))
+    said = [twice[i] for i in at]
+    longer = np.array([1.0 if j.ranks == (1, 2) else -1.0 for j in said])
+    shown = np.array([1.0 if j.ranks == j.positions else -1.0 for j in said])
+    assert figures["longer"]["reward"]["value"] == pytest.approx((longer * margins > 0).mean())
+    assert figures["first"]["reward"]["value"] == pytest.approx((shown * margins > 0).mean())
     assert {by for by, _ in parts} >= {"meta.subset", "annotator", "longer side"}
     enough = [s["accuracy"][REWARD]["value"] for s in figures["slices"] if s["by"] == "annotator" and not s["small"]]
     assert figures["worst"]["annotator"]["value"] == min(enough)

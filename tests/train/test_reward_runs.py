@@ -17,7 +17,7 @@ from pluralign.feedback import Feedback, Judgement
 from pluralign.feedback.record import Message, Response
 from pluralign.models import Features, Head, IdealPoint, PreferenceModel, Reward, RewardModel, fit
 from pluralign.models import features as module
-from pluralign.models.features import _packaged
+from pluralign.models.features import packaged
 from pluralign.policy.batch import collate
 from pluralign.policy.embed import last_token
 from pluralign.policy.encode import Encoder
@@ -275,4 +275,4 @@ def test_the_packaged_sentence_encoder_reads_texts() -> None:
 
 
 def test_an_encoder_that_is_no_package_is_a_name() -> None:
-    assert _packaged("somebody/encoder") == "somebody/encoder"
+    assert packaged("somebody/encoder") == "somebody/encoder"
