@@ -152,6 +152,22 @@ def test_onpo_s_mixture_closes_in_like_one_over_rounds_and_its_last_policy_linea
     assert to_free(run)[[1000, 2000]] == pytest.approx([8.4e-5, 9.2e-9], rel=0.01)
 
 
+def test_the_last_policy_of_onpo_closes_in_linearly_at_the_step_its_theory_allows() -> None:
+    """At a step of 1/8 the same factor every 3,000 rounds, once it is near."""
+    kl = to_free(dynamics.onpo(GAME, 12_000, eta=1 / 8))[[0, 3000, 6000, 9000, 12_000]]
+    factors = kl[1:] / kl[:-1]
+    assert (factors < 0.4).all()
+    assert factors[2] == pytest.approx(factors[3], rel=0.1)
+
+
+def test_a_mixture_of_inpo_s_policies_closes_in_and_its_last_policy_sooner() -> None:
+    run = dynamics.inpo(GAME, 400, tau=0.1, eta=0.5)
+    gaps = duality_gap(GAME, dynamics.mixture(run), 0.1)[:, 0]
+    rounds = np.arange(1, 402)
+    assert (gaps * np.sqrt(rounds) <= 2 * gaps[0]).all()
+    assert gaps[-1] > 1e6 * duality_gap(GAME, run[-1], 0.1)[0]
+
+
 def test_egpo_converges_linearly_faster_than_inpo_and_fails_where_the_step_is_far_too_large() -> None:
     run = dynamics.egpo(GAME, 200, tau=0.1, eta=1.0)
     assert to_priced(run)[[20, 50]] == pytest.approx([2.6e-3, 1.7e-6], rel=0.03)
