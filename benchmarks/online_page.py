@@ -183,7 +183,10 @@ def _warm(people: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
 
 def _control(sums: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     if "unchecked" not in sums:
-        return ""
+        return (
+            "In a single run on seed 100, with\na fourth round, expert iteration that takes every answer, "
+            "right or wrong, lost 1.3 points: the gain is the verifier's."
+        )
     what = "expert iteration that takes every answer, right or wrong: what it gains is not the verifier's doing."
     return f"The control is\n{what}"
 
