@@ -177,7 +177,7 @@ SCORES: dict[type[Score], Callable[[], Score]] = {
 
 
 @pytest.mark.parametrize("kind", list(SCORES), ids=lambda kind: kind.__name__)
-@pytest.mark.parametrize("ties", ["davidson", "rao-kupper", None])
+@pytest.mark.parametrize("ties", ["rao-kupper", None])
 def test_every_head_with_every_loss_comes_back(kind: type[Score], ties: Any, tmp_path: Path) -> None:
     loss: Any = Ties(ties, prompt_features=2) if ties else "bradley_terry + 0.1*centring"
     model = RewardModel(SCORES[kind](), loss, **QUICK).fit(ANSWERS)
