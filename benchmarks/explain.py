@@ -41,11 +41,11 @@ from pluralign.models import Answers, AttributeAttention, PreferenceModel, attri
 KEPT = Path(__file__).resolve().parent / "results" / "explain.json"
 LEAST = 40
 """Pairs in which a factor differs, below which nothing is said of it."""
-MOST, FOLDS = 1500, 5
-GRID = tuple(product((0.0, 1.0, 4.0), (0.003, 0.01, 0.03)))
+MOST, FOLDS = 1000, 5
+GRID = tuple(product((0.0, 1.0, 4.0), (0.003, 0.01)))
 """alpha and the penalty of what domains add; that of the shared part is `SHARED`."""
 SHARED = 0.003
-STEPS = 600
+STEPS = 300
 
 
 def strengths(every: dict[str, Choices], data: Path) -> dict[str, Any]:
@@ -152,9 +152,10 @@ def concepts(every: dict[str, Choices], data: Path) -> dict[str, Any]:
     inside = {setting: crossed(*setting) for setting in GRID}
     best = min(GRID, key=lambda setting: float(np.logaddexp(0, -inside[setting]).mean()))
     seen = {"shared and own": inside[best], "one for all": crossed(0.0, 10.0), "each alone": crossed(0.0, 0.003, 10.0)}
-    others = {name: np.zeros(len(x)) for name in ("shared and own", "alpha 0", "one for all")}
-    settings = {"shared and own": best, "alpha 0": (0.0, best[1]), "one for all": (0.0, 10.0)}
-    for name, setting in settings.items():
+    settings = {f"shared, alpha {alpha:g}": (alpha, best[1]) for alpha in sorted({alpha for alpha, _ in GRID})}
+    others = {}
+    for name, setting in (settings | {"one for all": (0.0, 10.0)}).items():
+        others[name] = np.zeros(len(x))
         for one in np.unique(domain):
             others[name][domain == one] = margins(domain != one, domain == one, *setting)[1]
     longer = x[:, 0] * y

@@ -20,13 +20,15 @@ PEOPLE, MODEL = "chatbots, crowd", "chatbots, GPT-4"
 Rows = Sequence[Mapping[str, Any]]
 
 
-def panels(parts: Mapping[str, Rows], key: str, label: str, name: str, order: Sequence[str]) -> None:
+def panels(
+    parts: Mapping[str, Rows], key: str, label: str, name: str, order: Sequence[str], sharex: bool = False
+) -> None:
     """A panel for each part, a line for each name of `order` that any part has, points with their intervals."""
     from matplotlib.figure import Figure
 
     shown = [one for one in order if any(row[key] == one for rows in parts.values() for row in rows)]
     figure = Figure(figsize=(11, 0.24 * len(shown) + 1.2), layout="constrained")
-    every = np.atleast_1d(figure.subplots(1, len(parts), sharey=True))
+    every = np.atleast_1d(figure.subplots(1, len(parts), sharey=True, sharex=sharex))
     for axes, (title, rows) in zip(every, parts.items(), strict=True):
         known = {row[key]: row for row in rows}
         at = [i for i, one in enumerate(shown[::-1]) if one in known]
@@ -190,6 +192,10 @@ def _concepts(found: dict[str, Any]) -> list[str]:
             if row["domain"] == where:
                 told.setdefault(row["model"], []).append(spelled(row) if row["in"] == "all" else f"{row['value']:.3f}")
         lines += [title, "", *table(["model", *inside], [[name, *cells] for name, cells in told.items()]), ""]
+    chosen = f"shared, alpha {found['setting']['alpha']:g}"
+    apart = next(row for row in found["accuracy"] if row["model"] == chosen and row["in"] == "all")
+    if apart["high"] < 0.5:
+        lines += [words(says.APART), ""]
     setting = {name: f"{value:g}" for name, value in found["setting"].items()}
     strongest = sorted((row for row in parts["shared"] if clear(row)), key=lambda row: -abs(float(row["value"])))
     lift = ", ".join(f"{row['concept']} {50 * row['value']:+.0f}%" for row in strongest)
@@ -247,7 +253,7 @@ def _values(found: dict[str, Any]) -> list[str]:
     order = [name for name in ("Light", "Medium", "Dark") if name in found["sizes"]]
     parts = {f"{name} roast": [row for row in found["effects"] if row["community"] == name] for name in order}
     label = "change of the reward where it is tasted more by a standard deviation"
-    panels(parts, "attribute", label, "explain-values.png", ("bitterness", "acidity"))
+    panels(parts, "attribute", label, "explain-values.png", ("bitterness", "acidity"), sharex=True)
     rows = [
         [name, row["attribute"], cell(row), spelled(called(row, "attention"), 2), cell(called(row, "lost"), 3)]
         for name, some in parts.items()

@@ -15,9 +15,9 @@ from pluralign.models.features import MINILM, packaged
 from pluralign.policy.embed import embedder
 from pluralign.policy.load import load
 
-PAIRS = 1200
+PAIRS = 700
 RIDGES = (10.0, 100.0, 1000.0, 10000.0)
-STEPS, TOKENS = 300, 160
+STEPS, TOKENS = 60, 128
 JUDGES = ("arguments, crowd", "harmless replies, crowd")
 SMALL, UNTRAINED = "lab:small", "lab:small, untrained"
 

@@ -42,6 +42,15 @@ NAMES = (LENGTH, *MARKS)
 BINS = ("short", "medium", "long", "very long")
 
 
+def counted(text: str) -> list[float]:
+    """[P]: characters, and how often each mark stands in a text.
+
+    >>> dict(zip(NAMES, counted("Why? Because I say so!"), strict=True))["reason"]
+    1.0
+    """
+    return [float(len(text)), *(float(len(re.findall(mark, text))) for mark in MARKS.values())]
+
+
 @dataclass(frozen=True)
 class Choices:
     """n pairs of texts that one judge, or the majority of several, told apart.
@@ -59,7 +68,7 @@ class Choices:
         """[n, P] twice: characters, and how often each mark stands, in the preferred text and in the other."""
         known: dict[str, list[float]] = {}
         for text in {t for pair in self.texts for t in pair}:
-            known[text] = [float(len(text)), *(float(len(re.findall(mark, text))) for mark in MARKS.values())]
+            known[text] = counted(text)
         sides = [np.array([known[pair[side]] for pair in self.texts]) for side in (0, 1)]
         return sides[0], sides[1]
 

