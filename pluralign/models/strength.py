@@ -40,7 +40,8 @@ def ensemble(
 class Strength:
     """Of every pair, over M models, the mean and the standard deviation of the margin of preferred over other, [n].
 
-    Far below zero the label is likely wrong, near zero the pair is ambiguous, far above it is easy.
+    Far below zero the label is likely wrong, near zero the pair is ambiguous, far above it is easy. Remedies combine:
+    `flipped(adapted(data))` turns labels and the signs of their margins, `softened(adapted(data))` softens those.
 
     >>> from pluralign.models import Head
     >>> good = torch.linspace(-1, 1, 20)[:, None]

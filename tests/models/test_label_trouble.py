@@ -68,6 +68,13 @@ def test_strength_flips_softens_and_widens() -> None:
     assert strength.softened(answers, alpha=0.2).labels["probability"].tolist() == pytest.approx([0.8, 0.75, 0.8])
     assert strength.softened(answers, alpha=0.0).labels["probability"].tolist() == pytest.approx([1, 0.75, 1])
     assert strength.adapted(answers).labels["margin"].tolist() == pytest.approx([-1.0, 0.5, -0.2])
+    # Turned with margins: what was wrong is right by as much.
+    both = strength.flipped(strength.adapted(answers))
+    assert both.place.tolist() == [[3, 0], [1, 4], [2, 5]]
+    assert both.labels["margin"].tolist() == pytest.approx([1.0, 0.5, 0.2])
+    soft = strength.softened(strength.adapted(answers), alpha=0.2).labels
+    assert soft["probability"].tolist() == pytest.approx([0.8, 0.75, 0.8])
+    assert soft["margin"].tolist() == pytest.approx([-1.0, 0.5, -0.2])
     with pytest.raises(OptionError, match="not a share"):
         strength.softened(answers, alpha=2)
     with pytest.raises(OptionError, match="says nothing"):
