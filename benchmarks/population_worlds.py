@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from pluralign.models import Answers
 
 Array = NDArray[np.float64]
-MOST, TEST = 20, 40
-"""Answers of a new person that may be used, and those foretold after them."""
+MOST, TEST, POOL = 20, 40, 100
+"""Answers of a new person that may be used, those foretold after them, and questions that may be asked of them."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,15 @@ class People:
 
 @dataclass(frozen=True)
 class World:
-    """seen: people to fit on. new: others, with 20 answers each. groups: how many tastes there are, or directions."""
+    """seen: people to fit on. new: others, with 20 answers each. groups: how many tastes there are, or directions.
+
+    pool: what the new ones would answer to 100 other questions each.
+    """
 
     groups: int
     seen: People
     new: People
+    pool: Answers
     attributes: int = 0
 
 
@@ -74,6 +78,7 @@ def draw(
         groups,
         People(told(0, n, each), told(0, n, TEST), seen),
         People(told(n, len(new), MOST), told(n, len(new), TEST), new),
+        told(n, len(new), POOL),
         attributes,
     )
 
@@ -125,21 +130,40 @@ def bimodal(seed: int) -> World:
     )
 
 
-def goals(seed: int) -> World:
+def goals(seed: int, seen: int = 120) -> World:
     """FSPO: people are diverse, each consistent: everybody has a goal of their own on a circle."""
     random = np.random.default_rng([5, seed])
-    angle = random.uniform(0, 2 * np.pi, 160)
-    wanted = 1.5 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    group = (4 * angle / (2 * np.pi)).astype(int)
+    wanted, group = around(random, seen + 40)
     return draw(
         random,
         4,
-        group[:120],
-        group[120:],
+        group[:seen],
+        group[seen:],
         4,
-        lambda p, x, _: -3 * np.linalg.norm(x[:, :2] - wanted[p], axis=1),
+        lambda p, x, _: -3 * np.linalg.norm(x[:, :2] - 1.5 * wanted[p], axis=1),
         each=30,
     )
+
+
+def bends(seed: int, seen: int = 120) -> World:
+    """VPL and FSPO: everybody weighs two rewards in their own way, waves of one feature each: no ideal points."""
+    random = np.random.default_rng([13, seed])
+    weighed, group = around(random, seen + 40)
+    return draw(
+        random,
+        4,
+        group[:seen],
+        group[seen:],
+        4,
+        lambda p, x, _: 3 * (weighed[p] * np.sin(2 * x[:, :2])).sum(1),
+        each=30,
+    )
+
+
+def around(random: np.random.Generator, people: int) -> tuple[Array, NDArray[np.int64]]:
+    """Points [N, 2] anywhere on the unit circle, and the quarter each lies in."""
+    angle = random.uniform(0, 2 * np.pi, people)
+    return np.stack([np.cos(angle), np.sin(angle)], axis=1), (4 * angle / (2 * np.pi)).astype(int)
 
 
 def low_rank(seed: int) -> World:
@@ -208,6 +232,7 @@ WORLDS: dict[str, Callable[[int], World]] = {
     "prompt": prompt,
     "bimodal": bimodal,
     "goals": goals,
+    "bends": bends,
     "low-rank": low_rank,
     "minority": minority,
     "routed": routed,

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from benchmarks import population_claims_page as parts
 from benchmarks.population_worlds import MOST, WORLDS
-from pluralign.errors import OptionError
-from pluralign.intervals import clustered_t
+from benchmarks.tables import Rows, cell, difference, interval, said, values, verdict
 
-Rows = list[dict[str, Any]]
 COLUMNS = {
     "seen": "people seen",
     "worst": "their worst group",
@@ -28,7 +26,9 @@ CLAIMS = (
     ("MaxMin's EM", "mixture, hard", "minority", "worst", "one group is small"),
     ("EM, soft", "mixture", "minority", "worst", "one group is small"),
     ("VPL", "variational", "bimodal", f"new {MOST}", "two types, a reward that bends"),
+    ("VPL", "variational", "bends", f"new {MOST}", "everybody different, rewards that wave"),
     ("FSPO", "few-shot", "goals", f"new {MOST}", "everybody different, everybody consistent"),
+    ("FSPO", "few-shot", "bends", f"new {MOST}", "everybody different, rewards that wave"),
     ("MiCRo", "routed", "routed", "seen", "the prompt says which reward counts"),
     ("PrefPalette", "attribute-attention", "communities", "seen", "communities value attributes differently"),
     ("hierarchical", "hierarchical", "crowd", f"new {MOST}", "a crowd, and people about it"),
@@ -36,40 +36,6 @@ CLAIMS = (
 )
 """Method, its row, its world, what is compared, and what the world is about."""
 CROWDS = ("one crowd", "one crowd, ideal point")
-
-
-def interval(measured: list[float]) -> tuple[float, float, float]:
-    """Mean over seeds with Student's 95% interval."""
-    if len(measured) == 1:
-        raise OptionError("one seed has no interval; measure at least two (--seeds 2)")
-    return (float(np.mean(measured)), *clustered_t(measured, range(len(measured))))
-
-
-def values(rows: Rows, column: str, **which: Any) -> dict[int, float]:
-    """Of each seed."""
-    return {r["seed"]: r[column] for r in rows if all(r[name] == value for name, value in which.items())}
-
-
-def cell(rows: Rows, column: str, **which: Any) -> str:
-    """0.981 ± 0.006."""
-    mean, _, high = interval(list(values(rows, column, **which).values()))
-    return f"{mean:.3f} ± {high - mean:.3f}"
-
-
-def against(rows: Rows, column: str, one: str, other: str) -> tuple[float, float, float]:
-    """Difference of two models, seed by seed, with Student's 95% interval."""
-    a, b = values(rows, column, model=one), values(rows, column, model=other)
-    return interval([a[seed] - b[seed] for seed in a])
-
-
-def said(three: tuple[float, float, float]) -> str:
-    """+0.031 (0.020 to 0.042)."""
-    return f"{three[0]:+.3f} ({three[1]:.3f} to {three[2]:.3f})"
-
-
-def verdict(low: float, high: float) -> str:
-    """What an interval of a difference shows."""
-    return "better" if low > 0 else "worse" if high < 0 else "no difference shown"
 
 
 def claims(found: dict[str, Rows]) -> list[str]:
@@ -84,7 +50,7 @@ def claims(found: dict[str, Rows]) -> list[str]:
         means = {m: float(np.mean(list(values(rows, column, model=m).values()))) for m in models}
         shared = max((m for m in models if m in CROWDS), key=means.__getitem__)
         relative = max((m for m in models if m not in (*CROWDS, name)), key=means.__getitem__)
-        over, beside = against(rows, column, name, shared), against(rows, column, name, relative)
+        over, beside = (difference(rows, column, {"model": name}, {"model": m}) for m in (shared, relative))
         measured = COLUMNS[column] if column in ("seen", "worst") else f"new people, {MOST} answers"
         so = f"beside one crowd {verdict(*over[1:])}; beside {relative} {verdict(*beside[1:])}"
         out.append(
@@ -124,35 +90,6 @@ def placing(rows: Rows) -> list[str]:
     return out
 
 
-def asking(rows: Rows) -> list[str]:
-    """Questions asked against questions drawn."""
-    answers = sorted({r["answers"] for r in rows})
-    out = ["| world | model | questions | " + " | ".join(map(str, answers)) + " |", "|---" * (len(answers) + 3) + "|"]
-    for world in dict.fromkeys(r["world"] for r in rows):
-        of = [r for r in rows if r["world"] == world]
-        for how, name in (("asked", "by information"), ("random", "as they come")):
-            cells = [cell(of, how, answers=m) for m in answers]
-            out.append(f"| {world} | {of[0]['model']} | {name} | " + " | ".join(cells) + " |")
-        cells = []
-        for m in answers:
-            a, b = (values(of, how, answers=m) for how in ("asked", "random"))
-            cells.append(said(interval([a[seed] - b[seed] for seed in a])))
-        out.append("| | | difference | " + " | ".join(cells) + " |")
-    return out
-
-
-def sharing(rows: Rows) -> list[str]:
-    """MORE against plain mixing."""
-    out = ["| model | accuracy | log-loss, nats | calibration error |", "|---|---|---|---|"]
-    names = list(dict.fromkeys(r["model"] for r in rows))
-    for name in names:
-        cells = [cell(rows, column, model=name) for column in ("accuracy", "nats", "ece")]
-        out.append(f"| {name} | " + " | ".join(cells) + " |")
-    cells = [said(against(rows, column, names[0], names[1])) for column in ("accuracy", "nats", "ece")]
-    out.append("| MORE less plain mixing | " + " | ".join(cells) + " |")
-    return out
-
-
 def draw(found: dict[str, Rows], path: Path) -> None:
     """Accuracy of new people by answers, a panel a world."""
     from matplotlib.figure import Figure
@@ -173,8 +110,8 @@ def draw(found: dict[str, Rows], path: Path) -> None:
     shown = (*shown, "two-tower", "routed", "attribute-attention")
     colours = dict(zip(shown[2:], [*COLOURS, "#b07aa1", "#9c755f", "#17becf"][: len(shown) - 2], strict=False))
     colours |= {"one crowd": "#6b6b6b", "everybody alone": "#b0b0b0", "few-shot": "#e377c2"}
-    figure = Figure(figsize=(11, 9), layout="constrained")
-    panels = figure.subplots(3, 4, sharey=True).ravel()
+    figure = Figure(figsize=(13, 9), layout="constrained")
+    panels = figure.subplots(3, 5, sharey=True).ravel()
     for axes, world in zip(panels, WORLDS, strict=False):
         rows = found[world]
         for name in shown:
@@ -205,21 +142,14 @@ def draw(found: dict[str, Rows], path: Path) -> None:
 
 def write(found: dict[str, Rows], docs: Path) -> None:
     """docs/populations.md and docs/populations.png."""
-    best, counts = [], sorted({len({r["seed"] for r in rows}) for rows in found.values()})
-    seeds = " or ".join(map(str, counts))
+    best = []
+    often = {what: len({r["seed"] for r in rows}) for what, rows in found.items()}
+    counts, others = ([n for what, n in often.items() if (what in WORLDS) == home] for home in (True, False))
+    seeds, of_parts = (str(min(n)) if len(set(n)) == 1 else f"{min(n)} to {max(n)}" for n in (counts, others))
     for world in WORLDS:
         rows, column = found[world], f"new {MOST}"
         models = list(dict.fromkeys(r["model"] for r in rows))
         best.append(max(models, key=lambda m: float(np.mean(list(values(rows, column, model=m).values())))))
-    questions = [
-        "## Questions asked",
-        "",
-        "`next_question` picks, of 20 pairs, the one whose answer tells most about the person so far; against pairs as",
-        "they come. Accuracy on other answers after 1 to 3 questions.",
-        "",
-        *asking(found["asking"]),
-        "",
-    ]
     lines = [
         "# Populations: who wins where",
         "",
@@ -227,8 +157,9 @@ def write(found: dict[str, Rows], docs: Path) -> None:
         "Worlds are simulated, so that the truth is known; each model has one set of options in all of them, and the",
         "number of groups is the true one. People seen answer 30 to 300 questions, on which the models are fitted; 40",
         f"other answers of each are foretold. New people give 1 to {MOST} answers, from which `localise` places them",
-        f"with everything else as it is, and 40 others are foretold. Means over {seeds} seeds, each a new world;",
-        "± is half of Student's 95% interval, and differences are taken seed by seed.",
+        f"with everything else as it is, and 40 others are foretold. Means over {seeds} seeds, each a new world,",
+        f"and over {of_parts} for single claims; ± is half of Student's 95% interval, and differences are taken seed",
+        "by seed.",
         "",
         "![Accuracy of new people by answers, in every world](populations.png)",
         "",
@@ -244,6 +175,10 @@ def write(found: dict[str, Rows], docs: Path) -> None:
         + ", ".join(f"{w}: {m}" for w, m in zip(WORLDS, best, strict=True))
         + ".",
         "",
+        "### Claims about single parts",
+        "",
+        *parts.claims(found),
+        "",
         "## Every model in every world",
         "",
         "Accuracy, the best in bold. The worst group is that in which a model does worst.",
@@ -257,14 +192,7 @@ def write(found: dict[str, Rows], docs: Path) -> None:
         "",
         *placing(found["placing"]),
         "",
-        *questions,
-        "## What sources share",
-        "",
-        "Four sources of 60 answers: all like one feature, three like a second and one dislikes it. Answers by the",
-        "shared feature alone are foretold. MORE's claim is a lower calibration error than that of plain mixing.",
-        "",
-        *sharing(found["sharing"]),
-        "",
+        *parts.sections(found),
         "Written by `python -m benchmarks.populations` from benchmarks/results/populations/.",
         "",
     ]
