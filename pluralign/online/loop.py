@@ -148,6 +148,7 @@ def _begun(
     watched = [asked.prompts[i] for i in sorted(order[:held])]
     if resume:
         _same_as_before(folder, settings, asked, pairs, model)
+        records.go_on(folder, settings, given)
     budget = Budget(settings.budget)
     recorded = {
         name: Recorded(judge, path=folder.answers_path(name), budget=budget, attempts=settings.attempts)

@@ -57,6 +57,12 @@ def begin(
     )
 
 
+def go_on(folder: OnlineRun, settings: OnlineOptions, given: Mapping[str, Any]) -> None:
+    """Note what a run goes on with: the rounds or the budget it is given now need not be given again."""
+    if dict(given) != folder.config["options"]:
+        folder.write("config.json", {**folder.config, "options": dict(given), "online": settings.model_dump()})
+
+
 def begin_round(folder: OnlineRun, run: Run, number: int) -> None:
     """What makes a round's folder a run of its own."""
     run.path.mkdir(parents=True, exist_ok=True)

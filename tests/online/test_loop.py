@@ -130,6 +130,8 @@ def test_the_budget_stops_the_run_and_a_larger_one_goes_on(start: str, tmp_path:
     # Six answers of the first round were there.
     assert judge.asked == 6
     assert len(found.rounds) == 2
+    # What it went on with need not be given again.
+    assert found.config["options"]["budget"] == found.config["online"]["budget"] == 12
 
 
 @pytest.mark.parametrize(
