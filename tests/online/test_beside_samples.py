@@ -88,6 +88,7 @@ def judged(reference: np.ndarray, wins: dict[tuple[int, int], float]) -> Any:
 SEEN = {(0, 1): 0.9, (1, 0): 0.1, (0, 2): 0.7, (2, 0): 0.3}
 
 
+@pytest.mark.slow
 def test_pairs_judged_before_and_the_price_of_drift_lead_where_the_table_goes() -> None:
     first = model(3, WORDS)
     options: dict[str, Any] = {"beta": 0.5, "weight": 0.5}

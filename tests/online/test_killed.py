@@ -18,14 +18,14 @@ MORE = (
 )  # fmt: skip
 
 
-WEIGHED = ("judging:3", "learning:3", "checkpoint:2", "stage:1", "stage:3", "record:6", "metrics:2")
+WEIGHED = ("model:2", "judging:3", "learning:3", "checkpoint:2", "stage:1", "stage:3", "record:6", "metrics:2")
 
 
 @pytest.mark.parametrize(
     ("learner", "points"),
     [
         ("dpo", POINTS),
-        ("constrained", ("learning:12", "model:2")),
+        ("constrained", ("learning:12",)),
         pytest.param("dpo", MORE, marks=pytest.mark.slow),
         pytest.param("constrained", WEIGHED, marks=pytest.mark.slow),
     ],
