@@ -1,4 +1,4 @@
-"""The page of what people go by, from made-up results; the texts' marks and majorities."""
+"""The pages of what people go by and of groups, from made-up results; the texts' marks and majorities."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import explain_page
+from benchmarks import explain_page, groups
 from benchmarks.explain import _alike
 from benchmarks.explain_texts import NAMES, Choices, _majority
 from benchmarks.explain_words import SOURCES
@@ -114,3 +114,22 @@ def test_judges_of_the_same_pairs_are_compared_on_those() -> None:
     assert mine.texts == theirs.texts
     apart = Choices("apart", pairs, np.arange(120), [f"other {i}" for i in range(119)] + ["0"])
     assert _alike(one, apart) == (one, apart)
+
+
+def test_the_page_of_groups_is_written_from_what_was_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(groups, "DOCS", tmp_path)
+    table = [
+        {"group": k, "share": 0.5, "low": 0.4, "high": 0.6, "people": 30, "typical": ["p1"], "alike": 0.9}
+        for k in (0, 1)
+    ]
+    gap = {"others": 0.5, "gap": 0.3, "gap_low": 0.2, "gap_high": 0.4}
+    likes = [figure(0.8, group=k, thing=f"tea {k}", answers=90, people=30) | gap for k in (0, 1)]
+    one = {"chosen": 1, "table": table, "weights": [[0.9, 0.1], [0.2, 0.8]] * 30, "things": "items", "likes": likes}
+    groups.write({name: {**one, "who": None, "pairs": None, "seconds": 20} for name in groups.ABOUT})
+    page = (tmp_path / "groups.md").read_text()
+    assert (
+        "Prefers tea 0 (80% [70%, 90%] of comparisons). More than the others it prefers tea 0 (80%, others 50%)."
+        in page
+    )
+    assert page.count("chooses **one** group") == 2
+    assert (tmp_path / "groups-sushi.png").is_file()
