@@ -37,8 +37,8 @@ WARM = Scored(people.WARM_AND_FULL.utility, name="warm people")
 GROUPS = {"brief": BRIEF, "warm": WARM}
 SHARED: dict[str, Any] = {"learning_rate": 5e-4, "max_new_tokens": 90, "monitor_prompts": 48, "monitor_opponents": 2}
 PEOPLE: dict[str, tuple[int, dict[str, Any]]] = {
-    "dpo": (1, {"samples": 2, "minibatch": 16, "beta": 0.1}),
-    "inpo": (1, {"samples": 2, "minibatch": 16, "eta": 0.1, "tau": 0.03}),
+    "dpo": (1, {"samples": 2, "minibatch": 16, "beta": 0.1, "learning_rate": 2e-4}),
+    "inpo": (1, {"samples": 2, "minibatch": 16, "eta": 0.1, "tau": 0.03, "learning_rate": 4e-4}),
     "grpo": (6, {"samples": 4, "minibatch": 4, "beta": 0.02}),
     "ppo": (1, {"samples": 2, "minibatch": 24, "beta": 0.02, "epochs": 2}),
 }
@@ -96,13 +96,13 @@ def people_start(folder: Path) -> Path:
 
 def people_cell(root: Path, start: Path, learner: str, seed: int) -> dict[str, Any]:
     """One learner among the people: its questions, then 240 fresh prompts against the start, judged exactly."""
-    every = asked(480, 5)
+    every = asked(480, seed)
     training, held_out = every[:240], every[240:]
     questions, options = PEOPLE[learner]
     size = QUESTIONS // ROUNDS // questions
     done, spent = timed(
         root, f"people-{learner}-{seed}", training, start, learner, judge=Crowd(), gold=Truth(), seed=seed,
-        rounds=ROUNDS, prompts_per_round=size, monitor_every=2, keep_every=ROUNDS, **SHARED, **options,
+        rounds=ROUNDS, prompts_per_round=size, monitor_every=2, keep_every=ROUNDS, **{**SHARED, **options},
     )  # fmt: skip
     ours, theirs = (texts(path, held_out, seed, 90) for path in (done.path / "model", start))
     judges = {"gold": Truth(), **GROUPS}
