@@ -268,13 +268,13 @@ def test_prefpalette_names_what_communities_value() -> None:
 def test_prefpalette_effects_have_intervals_over_the_people_of_a_community() -> None:
     theta = np.zeros((2, 4))
     theta[0, 2], theta[1, 2] = 2.0, -2.0
-    answers = linear(theta, 90, seed=2)
+    answers = linear(theta, 150, seed=2)
 
     def fitted(some: Answers) -> PreferenceModel:
         score = AttributeAttention(4, 2, attributes=2, width=4)
-        return PreferenceModel(score, apart=True, epochs=20, batch=60, lr=0.1).fit(some)
+        return PreferenceModel(score, apart=True, epochs=30, batch=60, lr=0.05).fit(some)
 
-    table = attribute_effects(fitted, answers, np.arange(180) // 3, ["care", "noise"], draws=4)
+    table = attribute_effects(fitted, answers, np.arange(300) // 3, ["care", "noise"], draws=3)
     told = {(row["community"], row["attribute"]): row for row in table.iter_rows(named=True)}
     assert told["p000", "care"]["low"] > 0 > told["p001", "care"]["high"]
     for community in ("p000", "p001"):
