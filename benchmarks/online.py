@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "online.json"
 SHARE = 0.6
 """Of people who are brief; the others are warm and full."""
-QUESTIONS, ROUNDS = 384, 4
+QUESTIONS, ROUNDS = 768, 8
 BRIEF = Scored(people.BRIEF.utility, name="brief people")
 WARM = Scored(people.WARM_AND_FULL.utility, name="warm people")
 GROUPS = {"brief": BRIEF, "warm": WARM}

@@ -52,9 +52,9 @@ share the start model, and differ in prompts and draws.
 {_words(people, lambda c: np.array(c["won"]["gold"]), 0.5, "a half")}
 {_warm(people)}
 
-More questions go further: on development seed 101, with 768 of them, single runs ended at 57.9 (DPO), 64.5 (INPO), 61.9
-(GRPO) and 58.1 (PPO). At a rate of 5e-4 DPO had drifted 71 nats from the start in the mean of three seeds and won no
-more, hence its lower one.
+With half as many questions the same seeds ended at 55.0 [54.0, 56.1] (DPO), 56.8 [51.9, 61.6] (INPO), 56.5 [53.4, 59.6]
+(GRPO) and 51.5 [48.4, 54.7] (PPO); the budget was doubled after that was seen. At a rate of 5e-4 DPO had drifted 71
+nats from the start in the mean of three seeds and won no more, hence its lower one.
 
 ## Sums of two-digit numbers, an exact verifier
 

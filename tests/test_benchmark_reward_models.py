@@ -49,7 +49,7 @@ def test_the_page_of_labels_in_trouble_names_what_is_ahead(tmp_path: Path, monke
         for world in WORLDS
         for seed in range(4)
     }
-    label_trouble_page.write(kept, list(WORLDS), {"epochs": 1})
+    label_trouble_page.write(kept, list(WORLDS), {"epochs": 1, "batch": 2, "lr": 0.1})
     page = (tmp_path / "label-trouble.md").read_text()
     assert page.count("more often right: better; lower log-loss: none") == len(WORLDS)
 

@@ -183,7 +183,7 @@ def test_ratings_become_rankings_votes_and_ratings_again() -> None:
     assert len(ranked.ratings()) == 3
     assert [r.messages for r in ranked.votes()[0].responses] == [()] * 3
     two = Judgement(responses=(Response(ratings={"a": 1.0, "b": 2.0}), Response(ratings={"a": 2.0, "b": 1.0})))
-    with pytest.raises(FeedbackError, match="rated on a, b; say which"):
+    with pytest.raises(FeedbackError, match="rated on a, b; name the one"):
         Feedback.from_judgements([two]).pairs()
     assert Feedback.from_judgements([two]).pairs(aspect="a")[0].responses[0].ratings["a"] == 2.0
 

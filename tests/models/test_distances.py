@@ -83,7 +83,7 @@ def test_partitioned_people_have_one_prototype_each(tmp_path: Path) -> None:
     assert np.array_equal(hard.weights_, np.eye(2)[soft.weights_.argmax(1)])
     assert all(torch.equal(a, b) for a, b in zip(hard.scorer.parameters(), soft.scorer.parameters(), strict=True))
     assert hard.accuracy(test) > 0.85
-    assert hard.groups()["people"].to_list() in ([4, 8], [8, 4])
+    assert hard.groups().table["people"].to_list() in ([4, 8], [8, 4])
     found = hard.localise(few)
     assert np.array_equal(found.weights, hard.weights_)
     # How sure one is of the group: the variance of a coin.
