@@ -133,8 +133,8 @@ def page(kept: dict[str, Any]) -> str:
             "",
             *table(head, lines),
             "",
-            f"The machine has {kept['cores']} cores and was shared: between {min(loads):.0f} and {max(loads):.0f} "
-            f"processes wanted them meanwhile. {kept['waiting']}",
+            f"The machine has {kept['cores']} cores; its load meanwhile was {min(loads):.0f} to {max(loads):.0f}. "
+            f"{kept['waiting']}",
             "",
             f"Within twice its products: {'; '.join(sorted(names - missed)) or 'none'}. Not within: "
             f"{'; '.join(sorted(missed)) or 'none'}.",
