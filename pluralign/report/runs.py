@@ -220,9 +220,10 @@ def _curves(names: Sequence[str], metrics: Sequence[Sequence[Mapping[str, Any]]]
         for series, logged in enumerate(metrics)
         for split in ("train", "eval")
     ]
-    values = [value for *_, points in found for _, value in points]
-    if not values:
+    found = [each for each in found if each[-1]]
+    if not found:
         return []
+    values = [value for *_, points in found for _, value in points]
     least, most = min(values), max(values)
     span, last = (most - least) or 1.0, max(step for *_, points in found for step, _ in points)
 

@@ -475,6 +475,15 @@ def test_log_probs_of_both_sides_are_drawn_on_one_scale(tmp_path):
         assert ">-60</text>" in chart
 
 
+def test_what_was_not_watched_has_no_empty_chart(tmp_path):
+    run = make_run(tmp_path / "online", None)
+    for step in (6, 7):
+        run.log({"step": step, "split": "train", "proxy/win_rate": 0.5 + step / 100})
+    page = pluralign.report(run).read_text()
+    assert "<h3>proxy/win_rate</h3>" in page
+    assert "<h3>gold/win_rate</h3>" not in page
+
+
 def test_a_loss_that_broke_leaves_the_rest_of_the_curve(tmp_path):
     run = make_run(tmp_path / "dpo")
     run.log({"step": 6, "split": "train", "loss": float("nan")})
