@@ -37,10 +37,10 @@ Set B: prompts of about 64, responses of 16 to 256.
 The same work gives the same losses and weights. What is left out is work that repeats itself: a prompt is computed once
 for all its responses, padding not at all, the head only where a response token is predicted, its logits by tiles.
 
-Seconds are CPU time of the process, because the machine was busy with other work: elapsed time was some four times
-that; its ratio stands under *by the clock*. Each figure is the median of the turns, with the least and the greatest.
-*Bound* is the ratio of the operations of matrix products that the two ways need. The peer's head makes further passes
-over its logits, which no product counts; that is how a ratio can exceed the bound.
+Seconds are CPU time of the process, because the machine was busy with other work; the ratio of elapsed times stands
+under *by the clock*. Each figure is the median of the turns, with the least and the greatest. *Bound* is the ratio of
+the operations of matrix products that the two ways need. The peer's head makes further passes over its logits, which no
+product counts; that is how a ratio can exceed the bound.
 """
 
 
