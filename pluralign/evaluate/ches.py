@@ -14,6 +14,7 @@ from pluralign.train.data import prepare
 
 if TYPE_CHECKING:
     from pluralign.policy.batch import TokenBatch
+from pluralign.policy.forward import padded_pass
 
 
 def ches_scores(chosen: Array, rejected: Array) -> Array:
@@ -72,13 +73,7 @@ def ches(
 
 def response_states(model: Any, tokens: TokenBatch) -> Any:
     """Sums of last-layer hidden states over the positions that predict each response's tokens, [B, K, H]."""
-    hidden = model(
-        input_ids=tokens.input_ids,
-        attention_mask=tokens.attention_mask,
-        position_ids=tokens.position_ids,
-        use_cache=False,
-        output_hidden_states=True,
-    ).hidden_states[-1]
+    hidden = padded_pass(model, tokens, hidden=True).hidden_states[-1]
     # Position t - 1 predicts token t.
     predicts = tokens.response_mask[:, 1:].to(hidden.dtype)[..., None]
     b, k = tokens.shape

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from pluralign.policy.batch import TokenBatch
+from pluralign.policy.forward import padded_pass
 from pluralign.policy.logprobs import logprobs
 
 
@@ -63,7 +64,7 @@ def numbers(
         return Numbers(logprobs(model, tokens).token_logp)
     b, k = tokens.shape
     mask = tokens.response_mask
-    output = _padded(model, tokens, hidden=head is not None)
+    output = padded_pass(model, tokens, hidden=head is not None)
     rows, places = mask[:, 1:].nonzero(as_tuple=True)
     targets = tokens.input_ids[rows, places + 1]
 
@@ -77,21 +78,11 @@ def numbers(
         value = spread(head(output.hidden_states[-1])[rows, places])
     if reference is not None:
         with torch.no_grad():
-            log_q = torch.log_softmax(_padded(reference, tokens).logits[rows, places].float(), -1)
+            log_q = torch.log_softmax(padded_pass(reference, tokens).logits[rows, places].float(), -1)
         divergence = spread((log_p.exp() * (log_p - log_q)).sum(-1))
         backwards = spread((log_q.exp() * (log_q - log_p)).sum(-1))
     if extrapolate is not None:
         with torch.no_grad():
-            log_a = torch.log_softmax(_padded(extrapolate[0], tokens).logits[rows, places].float(), -1)
+            log_a = torch.log_softmax(padded_pass(extrapolate[0], tokens).logits[rows, places].float(), -1)
             surplus = spread((log_p + extrapolate[1] * (log_p - log_a)).logsumexp(-1))
     return Numbers(spread(log_p.gather(-1, targets[:, None])[:, 0]), value, divergence, backwards, surplus)
-
-
-def _padded(model: Any, tokens: TokenBatch, hidden: bool = False) -> Any:
-    return model(
-        input_ids=tokens.input_ids,
-        attention_mask=tokens.attention_mask,
-        position_ids=tokens.position_ids,
-        use_cache=False,
-        output_hidden_states=hidden,
-    )

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from pluralign.policy.attention import use_packed_attention
+from pluralign.policy.batch import TokenBatch
 from pluralign.policy.head import Statistics, statistics_of_logits, token_statistics
 from pluralign.policy.layout import Layout
 from pluralign.policy.recompute import recomputing
@@ -69,6 +70,17 @@ def through_logits(
         logits = logits[:, columns]
     picked = logits[rows, places]
     return statistics_of_logits(picked.to(torch.promote_types(picked.dtype, torch.float32)), targets, extras)
+
+
+def padded_pass(model: Any, tokens: TokenBatch, hidden: bool = False) -> Any:
+    """The model's own output for a padded batch: logits [B*K, T, V], and hidden states of all layers if asked for."""
+    return model(
+        input_ids=tokens.input_ids,
+        attention_mask=tokens.attention_mask,
+        position_ids=tokens.position_ids,
+        use_cache=False,
+        output_hidden_states=hidden,
+    )
 
 
 def logit_transform(config: Any) -> tuple[float, float | None]:

@@ -10,6 +10,7 @@ import torch
 
 from pluralign.objectives import Need, Tokens
 from pluralign.policy.batch import TokenBatch
+from pluralign.policy.forward import padded_pass
 from pluralign.policy.logprobs import LogProbs, logprobs
 
 Layer = tuple[torch.Tensor, ...]
@@ -37,7 +38,7 @@ class Reference:
         training = self.model.training
         self.model.eval()
         with self._context():
-            output = _forward(self.model, tokens, hidden)
+            output = padded_pass(self.model, tokens, hidden)
         self.model.train(training)
         return output
 
@@ -71,7 +72,7 @@ def token_values(
     rows, places = mask[:, 1:].nonzero(as_tuple=True)
     log_p, log_q = (
         torch.log_softmax(logits[rows, places].to(torch.promote_types(logits.dtype, torch.float32)), -1)
-        for logits in (_forward(model, tokens).logits, theirs.logits)
+        for logits in (padded_pass(model, tokens).logits, theirs.logits)
     )
     targets = tokens.input_ids[rows, places + 1][:, None]
 
@@ -139,7 +140,7 @@ def features(
     encode: from hidden states to features, a frozen sparse autoencoder say; left out, the states are the features.
     """
     b, k = tokens.shape
-    both = (_forward(model, tokens, True), reference.forward(tokens, hidden=True))
+    both = (padded_pass(model, tokens, True), reference.forward(tokens, hidden=True))
     layers = (out.hidden_states[layer] for out in both)
     each = (states if encode is None else encode(states) for states in layers)
     mine, theirs = (pooled(found, tokens.response_mask).view(b, k, -1) for found in each)
@@ -148,7 +149,7 @@ def features(
 
 def last_states(model: Any, tokens: TokenBatch) -> torch.Tensor:
     """Last-layer hidden state at the last token of each sequence, [B*K, H], with the gradient."""
-    hidden: torch.Tensor = _forward(model, tokens, True).hidden_states[-1]
+    hidden: torch.Tensor = padded_pass(model, tokens, True).hidden_states[-1]
     # The last real token, whichever side the padding is on.
     last = (tokens.attention_mask * torch.arange(hidden.shape[1], device=hidden.device)).argmax(-1)
     return hidden[torch.arange(len(last), device=hidden.device), last]
@@ -159,16 +160,6 @@ def prompt_embedding(reference: Reference, tokens: TokenBatch, layer: int) -> to
     hidden = reference.forward(tokens, hidden=True).hidden_states[layer]
     first = slice(None, None, tokens.shape[1])
     return pooled(hidden[first], tokens.prompt_mask[first])
-
-
-def _forward(model: Any, tokens: TokenBatch, hidden: bool = False) -> Any:
-    return model(
-        input_ids=tokens.input_ids,
-        attention_mask=tokens.attention_mask,
-        position_ids=tokens.position_ids,
-        use_cache=False,
-        output_hidden_states=hidden,
-    )
 
 
 def _activation_weight(layers: Layer, tokens: TokenBatch, turn: torch.Tensor) -> torch.Tensor:
