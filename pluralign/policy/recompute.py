@@ -38,15 +38,22 @@ def recomputing(model: Any) -> Iterator[None]:
 
 def _instead(module: Any) -> Callable[..., torch.Tensor] | None:
     """What to call in place of a layer's forward, if nobody has put another there than the one it is known for."""
-    if "forward" in vars(module):
+    if "forward" in vars(module) or (own := _instructions(type(module))) is None:
         return None
-    own = type(module).forward.__code__
+    # Most families copy these layers word for word, so that the instructions are equal.
     for layer, instead in ((LlamaMLP, _gated), (LlamaRMSNorm, _normalised)):
-        # Most families copy these layers word for word, so that the instructions are equal.
-        known = layer.forward.__code__
-        if (own.co_code, own.co_names, own.co_consts[1:]) == (known.co_code, known.co_names, known.co_consts[1:]):
+        if own == _instructions(layer):
             return instead
     return None
+
+
+def _instructions(layer: type) -> tuple[Any, ...] | None:
+    """What tells a forward from another; None for one that is compiled, or wrapped: its own are out of sight."""
+    forward: Any = getattr(layer, "forward", None)
+    code = getattr(forward, "__code__", None)
+    if code is None or forward.__closure__ is not None:
+        return None
+    return code.co_code, code.co_names, tuple(value for value in code.co_consts if value != forward.__doc__)
 
 
 def _gated(module: Any, x: torch.Tensor) -> torch.Tensor:

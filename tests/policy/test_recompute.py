@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -107,3 +108,19 @@ def test_nothing_is_changed_without_gradients_under_checkpointing_or_in_layers_o
     other = model.model.layers[1].mlp
     other.forward = type(other).forward.__get__(other)
     assert _instead(other) is None
+
+
+def test_forwards_that_are_wrapped_or_not_of_python_are_left_alone() -> None:
+    """A wrapper's instructions are those of any other of its kind, and say nothing of what it wraps."""
+    layer = tiny("llama", vocabulary=61).model.layers[0].mlp
+
+    def logged(forward: Any) -> Any:
+        @functools.wraps(forward)
+        def outer(*given: Any) -> Any:
+            return forward(*given)
+
+        return outer
+
+    layer.__class__ = type("Wrapped", (type(layer),), {"forward": logged(type(layer).forward)})
+    assert _instead(layer) is None
+    assert _instead(torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2))) is None
