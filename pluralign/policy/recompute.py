@@ -40,11 +40,7 @@ def _instead(module: Any) -> Callable[..., torch.Tensor] | None:
     """What to call in place of a layer's forward, if nobody has put another there than the one it is known for."""
     if "forward" in vars(module) or (own := _instructions(type(module))) is None:
         return None
-    # Most families copy these layers word for word, so that the instructions are equal.
-    for layer, instead in ((LlamaMLP, _gated), (LlamaRMSNorm, _normalised)):
-        if own == _instructions(layer):
-            return instead
-    return None
+    return _KNOWN.get(own)
 
 
 def _instructions(layer: type) -> tuple[Any, ...] | None:
@@ -92,3 +88,7 @@ _of_unit_length: Callable[..., torch.Tensor] = _Normalised.apply
 
 def _normalised(module: Any, x: torch.Tensor) -> torch.Tensor:
     return _of_unit_length(x, module.weight, module.variance_epsilon)
+
+
+# Most families copy these layers word for word, so that the instructions are equal.
+_KNOWN = {_instructions(LlamaMLP): _gated, _instructions(LlamaRMSNorm): _normalised}
